@@ -1,0 +1,373 @@
+"""What every network estimator does: check, build a network, run the training loop, keep the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from lamina.errors import InputError, check_number
+from lamina.estimators import validation
+from lamina.estimators.contract import Estimator
+from lamina.functions.losses import LOSSES, Loss, loss
+from lamina.functions.penalties import penalty
+from lamina.layers.layer import Layer, Shape, Weights
+from lamina.training.batches import ArraySource
+from lamina.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau, fresh_copy
+from lamina.training.loop import Descent, Objective, Run, scores
+from lamina.training.metrics import METRICS
+from lamina.training.optimizers import optimizer
+from lamina.training.precision import computing_in, dtype_of
+from lamina.training.progress import ProgressBar, on_a_terminal
+from lamina.training.schedules import PLATEAU, Schedule, schedule
+from lamina.training.state import TrainingState, fresh_state
+
+if TYPE_CHECKING:
+    import optax
+
+    from lamina.formats.encoders import Encoder
+
+AUTO = "auto"
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 20, 200
+"""How long a fit with ``max_epochs=None`` is: about so many steps, within these bounds."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NetworkEstimator(Estimator):
+    """A network behind ``fit`` and ``predict``.
+
+    Subclasses say which network (`_network`) and what targets are (`_fit_targets`,
+    `_known_targets`).
+
+    Parameters
+    ----------
+    loss : str or Loss
+        A key of `lamina.functions.losses.LOSSES`, a loss with its own settings, or ``"auto"``.
+    penalty : {"l1", "l2", "elastic_net"} or None
+        On weight matrices, not on biases; a layer's own comes first.
+    alpha : float >= 0
+        The penalty's strength; the objective is mean loss + penalty.
+    l1_ratio : float in [0, 1]
+        The share of L1 in ``"elastic_net"``.
+    optimizer : str or optax.GradientTransformation
+        One of gd, sgd, momentum, nesterov, rmsprop, adam, adamw, muon, lbfgs; or any optax
+        transformation, which then brings its own learning rate.
+    learning_rate : float > 0, optional
+        The base rate; None is the optimiser's usual one.
+    schedule : str or callable
+        constant, cosine, one_cycle, exponential or plateau; or a function from progress (an array
+        in [0, 1]) to a factor.
+    clip_norm : float > 0, optional
+        Scale gradients down to this global norm.
+    batch_size : int, optional
+        Samples a step; None is 128. Full-batch optimisers (gd, lbfgs) take all samples.
+    max_epochs : int, optional
+        Passes over the data; None is about 10,000 steps, at least 20 and at most 200 passes.
+    early_stopping : int, optional
+        Stop when the validation loss has not improved for so many epochs, and keep the best
+        weights. Without ``validation_data`` a share of the training data is held out.
+    validation_fraction : float in (0, 1)
+        That share.
+    callbacks : sequence of Callback or functions, optional
+        See `lamina.training.callbacks`; a function is given each epoch's record and may return
+        True to stop.
+    warm_start : bool
+        Whether `fit` starts from the present weights.
+    encoder : Encoder, optional
+        Turns raw input (a table with text and gaps, ``uint8`` images) into the matrix X, and
+        travels with the model; see `lamina.formats.encoders`.
+    precision : {"float32", "float64"}
+        What is computed in. float64 takes at least twice the time.
+    random_state : int, NumPy generator or None
+        Seeds initial weights, order and dropout; the same seed gives the same result.
+    verbose : int
+        0 is silent; otherwise a progress bar, if standard error is a terminal.
+
+    Attributes
+    ----------
+    weights_ : nested dict of arrays
+        By layer: ``weights_["dense_0"]["W"]``.
+    network_ : Layer
+        The network that was trained.
+    history_ : dict of list
+        Per epoch: loss, the metric, val_…, learning_rate, gradient_norm, seconds. The loss is the
+        mean over samples without the penalty.
+    n_features_in_ : int
+        Columns of X.
+    """
+
+    loss: str | Loss = AUTO
+    penalty: str | None = None
+    alpha: float = 1e-4
+    l1_ratio: float = 0.5
+    optimizer: str | optax.GradientTransformation = "adam"
+    learning_rate: float | None = None
+    schedule: str | Schedule = "constant"
+    clip_norm: float | None = None
+    batch_size: int | None = None
+    max_epochs: int | None = None
+    early_stopping: int | None = None
+    validation_fraction: float = 0.1
+    callbacks: Sequence[Callback | Callable] | None = None
+    warm_start: bool = False
+    encoder: Encoder | None = None
+    precision: str = "float32"
+    random_state: Any = None
+    verbose: int = 1
+
+    @property
+    def _dtype(self) -> type[np.floating]:
+        return dtype_of(self.precision)
+
+    # What a subclass says
+
+    def _network(self, input_shape: Shape, outputs: int) -> Layer:
+        raise NotImplementedError
+
+    def _fit_targets(self, y: Any) -> np.ndarray:
+        """Learn what targets are, and return them as the loss takes them."""
+        raise NotImplementedError
+
+    def _known_targets(self, y: Any) -> np.ndarray:
+        """Return targets as the loss takes them, by what was learned."""
+        raise NotImplementedError
+
+    def _class_weights(self, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        return weight
+
+    def _usual_loss(self, targets: np.ndarray) -> str:
+        raise NotImplementedError
+
+    # Fitting
+
+    def fit(self, X, y, sample_weight=None, validation_data=None):
+        """Train on ``X`` and ``y``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, m), or what the encoder takes
+            Inputs; converted to ``precision``.
+        y : array-like of shape (n,) or (n, k)
+            Targets.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the samples in the loss; only their ratios matter.
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch, never trained on.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable data or parameters.
+        DivergenceError
+            If numbers stop being finite; the estimator keeps the last good weights.
+        """
+        with computing_in(self.precision):
+            return self._fit(X, y, sample_weight, validation_data)
+
+    def _fit(self, X, y, sample_weight, validation_data):
+        self._check_numbers()
+        continuing = self.warm_start and hasattr(self, "weights_")
+        X = self._matrix(X, reset=not continuing)
+        targets = self._known_targets(y) if continuing else self._fit_targets(y)
+        validation.check_same_length(X, targets)
+        weight = validation.check_weights(sample_weight, len(X), self._dtype)
+        held_out = self._validation(validation_data)
+        if held_out is None and self.early_stopping is not None:
+            X, targets, weight, held_out = self._hold_out(X, targets, weight)
+        seed = validation.seed_from(self.random_state)
+        if not continuing:
+            self.history_: dict[str, list[float]] = {}
+            self._build(X.shape[1:], targets, seed)
+        descent = self._descent(partial=False)
+        state = fresh_state(self.weights_, self.statistics_, descent.optimizer, seed)
+        source = self._source(X, targets, weight, descent, seed)
+        epochs = self.max_epochs or self._usual_epochs(source.steps_per_epoch)
+        self._run(Run(self._objective(), descent, state, source, epochs, held_out, self._watchers()))
+        return self
+
+    def _partial_fit(self, X, y, sample_weight):
+        """Take one pass over ``X``, from the present weights and the optimiser's present state."""
+        with computing_in(self.precision):
+            return self._pass(X, y, sample_weight)
+
+    def _pass(self, X, y, sample_weight):
+        self._check_numbers()
+        first = not hasattr(self, "weights_")
+        X = self._matrix(X, reset=first)
+        targets = self._known_targets(y)
+        validation.check_same_length(X, targets)
+        weight = validation.check_weights(sample_weight, len(X), self._dtype)
+        descent = self._descent(partial=True)
+        if first:
+            seed = validation.seed_from(self.random_state)
+            self.history_ = {}
+            self._build(X.shape[1:], targets, seed)
+        state = getattr(self, "_state", None)
+        if state is None:
+            seed = validation.seed_from(self.random_state)
+            state = fresh_state(self.weights_, self.statistics_, descent.optimizer, seed)
+        state = replace(state, weights=self.weights_, statistics=self.statistics_)
+        source = self._source(X, targets, weight, descent, int(state.key[1]))
+        epochs = int(state.epoch) + 1
+        run = Run(self._objective(), descent, state, source, epochs, None, self._watchers())
+        self._run(run)
+        self._state = run.state
+        return self
+
+    def _check_numbers(self) -> None:
+        optional = {
+            "learning_rate": dict(above=0),
+            "clip_norm": dict(above=0),
+            "batch_size": dict(at_least=1, whole=True),
+            "max_epochs": dict(at_least=1, whole=True),
+            "early_stopping": dict(at_least=1, whole=True),
+        }
+        for name, bounds in optional.items():
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), **bounds)
+        check_number("validation_fraction", self.validation_fraction, above=0, below=1)
+
+    def _matrix(self, X: Any, *, reset: bool) -> np.ndarray:
+        """Return raw input as the float32 array that the network takes."""
+        if self.encoder is None:
+            return validation.check_matrix(self, X, self._dtype, reset=reset)
+        if reset:
+            self.encoder_ = self.encoder.fit(X)
+            self.n_features_in_ = self.encoder_.input_width
+        return self.encoder_.transform(X).astype(self._dtype, copy=False)
+
+    def _build(self, input_shape: Shape, targets: np.ndarray, seed: int) -> None:
+        """Make the network and its initial weights."""
+        self.loss_ = loss(self._usual_loss(targets) if self.loss == AUTO else self.loss)
+        self._check_loss(targets)
+        self.network_ = self._network(input_shape, self._outputs)
+        found = self.network_.output_shape(input_shape, "network")
+        if found != (self._outputs,):
+            raise InputError(
+                f"The network expected to end in {self._outputs} scores a sample, as y asks, got "
+                f"samples of shape {found}. End it with Dense({self._outputs})."
+            )
+        rng = np.random.default_rng(seed)
+        self.weights_: Weights
+        self.statistics_: Weights
+        initial = self.network_.initialize(rng, input_shape)
+        self.weights_, self.statistics_ = jax.tree.map(lambda W: W.astype(self._dtype), initial)
+
+    def _check_loss(self, targets: np.ndarray) -> None:
+        wanted = loss(self._usual_loss(targets)).target
+        if self.loss_.target != wanted:
+            fitting = [name for name, kind in LOSSES.items() if kind.target == wanted]
+            raise InputError(
+                f"loss expected one of {', '.join(fitting)} for these targets ({wanted}), "
+                f"got {self.loss!r}."
+            )
+
+    def _objective(self) -> Objective:
+        strength = penalty(self.penalty, self.alpha, self.l1_ratio)
+        return Objective(self.network_, self.loss_, METRICS[self.loss_.target], strength)
+
+    def _descent(self, *, partial: bool) -> Descent:
+        method = optimizer(self._optimizer_name(partial))
+        rate = method.learning_rate if self.learning_rate is None else self.learning_rate
+        shape = schedule("constant" if partial else self.schedule)
+        return Descent(method, float(rate), shape, self.clip_norm)
+
+    def _optimizer_name(self, partial: bool) -> Any:
+        return self.optimizer
+
+    def _source(self, X, targets, weight, descent: Descent, seed: int) -> ArraySource:
+        weight = self._class_weights(targets, weight)
+        batch = None if descent.optimizer.full_batch else self.batch_size or 128
+        return ArraySource.of(X, targets, weight, batch_size=batch, seed=seed)
+
+    def _usual_epochs(self, steps_per_epoch: int) -> int:
+        return int(np.clip(-(-STEPS // steps_per_epoch), FEWEST_EPOCHS, MOST_EPOCHS))
+
+    def _validation(self, data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None:
+        if data is None:
+            return None
+        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+            raise InputError(
+                "validation_data expected a tuple (X, y) or (X, y, sample_weight), "
+                f"got {type(data).__name__}."
+            )
+        X = self._matrix(data[0], reset=False)
+        targets = self._known_targets(data[1])
+        validation.check_same_length(X, targets)
+        weight = data[2] if len(data) == 3 else None
+        return X, targets, validation.check_weights(weight, len(X), self._dtype)
+
+    def _hold_out(self, X, targets, weight):
+        """Split off the validation fraction at random, evenly over the classes."""
+        rng = np.random.default_rng((validation.seed_from(self.random_state), 1))
+        stratum = targets if targets.ndim == 1 else np.zeros(len(X))
+        order = np.lexsort((rng.random(len(X)), stratum))
+        share = np.arange(len(X) + 1) * self.validation_fraction
+        taken = np.diff(np.floor(share)) > 0
+        train, test = order[~taken], order[taken]
+        if not len(test):
+            raise InputError(
+                f"early_stopping expected at least one row to hold out, got {len(X)} rows at "
+                f"validation_fraction={self.validation_fraction}. Pass validation_data."
+            )
+        parts = [None if weight is None else weight[rows] for rows in (train, test)]
+        held_out = (X[test], targets[test], parts[1])
+        return X[train], targets[train], parts[0], held_out
+
+    def _watchers(self) -> list[Callback]:
+        watchers = [fresh_copy(callback) for callback in self.callbacks or ()]
+        if self.early_stopping is not None:
+            watchers.append(EarlyStopping(self.early_stopping))
+        if self.schedule == PLATEAU:
+            watchers.append(ReduceOnPlateau())
+        if self.verbose and on_a_terminal():
+            watchers.append(ProgressBar())
+        return watchers
+
+    def _run(self, run: Run) -> None:
+        """Train, and keep what there is however it ends."""
+        try:
+            run.train()
+        finally:
+            run.state = _to_numpy(run.state)
+            self._state: TrainingState | None = None
+            self.weights_, self.statistics_ = run.state.weights, run.state.statistics
+            for name, values in run.history.items():
+                self.history_.setdefault(name, []).extend(values)
+
+    # Using
+
+    def _scores(self, X: Any, *, probabilities: bool = False) -> np.ndarray:
+        """Return scores (n, K), or the loss's probabilities of them."""
+        if not hasattr(self, "weights_"):
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError(
+                f"This {type(self).__name__} is not fitted yet. Call fit before predicting."
+            )
+        matrix = self._matrix(X, reset=False)
+        link = self.loss_ if probabilities else None
+        with computing_in(self.precision):
+            return scores(self.network_, self.weights_, self.statistics_, matrix, link)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to one ``.safetensors`` file; read it with `lamina.load`.
+
+        The file holds weights, constructor parameters, what was learned of the data and the
+        history. A callback, an optax transformation or a generator is not data and is left out.
+        """
+        from lamina.estimators.persistence import save
+
+        save(self, path)
+
+
+def _to_numpy(state: TrainingState) -> TrainingState:
+    return jax.tree.map(np.array, state)

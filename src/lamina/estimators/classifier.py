@@ -1,0 +1,179 @@
+"""What classifiers share: classes and labels, class weights, probabilities, accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lamina.errors import InputError
+from lamina.estimators import validation
+from lamina.estimators.base import NetworkEstimator
+from lamina.functions.losses import Hinge
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Classifier(NetworkEstimator):
+    """Scores (n, K) for K classes, or for K yes-or-no labels where y is an indicator matrix.
+
+    Parameters
+    ----------
+    class_weight : "balanced", dict from class to weight, or None
+        Multiplies the sample weights; ``"balanced"`` gives every class the same total. Not for
+        indicator matrices.
+    **others
+        See `NetworkEstimator`.
+
+    Attributes
+    ----------
+    classes_ : array of shape (K,)
+        The classes, sorted; 0 … K-1 for an indicator matrix.
+    """
+
+    class_weight: Any = None
+
+    @property
+    def _outputs(self) -> int:
+        return len(self.classes_)
+
+    def _usual_loss(self, targets: np.ndarray) -> str:
+        return "sigmoid" if self._multilabel else "softmax"
+
+    def _fit_targets(self, y: Any) -> np.ndarray:
+        labels = validation.check_labels(y)
+        self._learn_classes(labels)
+        return self._encode(labels)
+
+    def _learn_classes(self, labels: Any) -> None:
+        self._multilabel = labels.ndim == 2
+        if self._multilabel:
+            self.classes_ = np.arange(labels.shape[1])
+            return
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            raise InputError(
+                f"y expected at least 2 classes, got one class only: {self.classes_[0]!r}. "
+                "A classifier needs examples of what it should tell apart."
+            )
+
+    def _known_targets(self, y: Any) -> np.ndarray:
+        return self._encode(validation.check_labels(y))
+
+    def _encode(self, labels: Any) -> np.ndarray:
+        """Return class indices (n,) int32, or labels (n, K)."""
+        if (labels.ndim == 2) != self._multilabel:
+            raise InputError(
+                "y expected "
+                + ("an indicator matrix" if self._multilabel else "one label for each row")
+                + f", as in training, got shape {labels.shape}."
+            )
+        if self._multilabel:
+            if labels.shape[1] != len(self.classes_):
+                raise InputError(
+                    f"y expected {len(self.classes_)} label columns, as in training, "
+                    f"got {labels.shape[1]}."
+                )
+            dense = labels.toarray() if hasattr(labels, "toarray") else labels
+            return np.ascontiguousarray(dense, self._dtype)
+        index = np.searchsorted(self.classes_, labels)
+        known = self.classes_[np.minimum(index, len(self.classes_) - 1)] == labels
+        if not known.all():
+            unseen = sorted({str(label) for label in labels[~known]})
+            raise InputError(
+                f"y expected the classes of training ({', '.join(map(str, self.classes_[:10]))}), "
+                f"got {', '.join(unseen[:5])} as well, in {int((~known).sum())} rows. "
+                "Drop these rows or train on all classes."
+            )
+        return index.astype(np.int32)
+
+    def _class_weights(self, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight is None:
+            return weight
+        if self._multilabel:
+            raise InputError(
+                "class_weight expected one label for each row, got an indicator matrix. "
+                "Use sample_weight."
+            )
+        counts = np.bincount(targets, minlength=len(self.classes_))
+        if self.class_weight == "balanced":
+            by_class = np.divide(len(targets), counts * len(self.classes_), where=counts > 0)
+        elif isinstance(self.class_weight, dict):
+            known = set(self.classes_.tolist())
+            strange = [label for label in self.class_weight if label not in known]
+            if strange:
+                raise InputError(
+                    f"class_weight expected keys among the classes {self.classes_.tolist()}, "
+                    f"got {strange[0]!r}."
+                )
+            by_class = [self.class_weight.get(label, 1.0) for label in self.classes_.tolist()]
+        else:
+            raise InputError(
+                "class_weight expected 'balanced', a dict from class to weight, or None; "
+                f"got {self.class_weight!r}."
+            )
+        of_sample = np.asarray(by_class, np.float64)[targets]
+        total = of_sample if weight is None else of_sample * weight
+        return validation.check_weights(total, len(targets), self._dtype)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Take one pass over ``X``, keeping the weights and the optimiser's state between calls.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, m)
+            Inputs.
+        y : array-like of shape (n,), or (n, K) of zeros and ones
+            Labels.
+        classes : array-like of shape (K,), optional
+            All classes that will ever come; needed in the first call unless ``y`` has them all.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the samples.
+        """
+        if not hasattr(self, "weights_"):
+            labels = validation.check_labels(y)
+            everything = labels if classes is None or labels.ndim == 2 else np.asarray(classes)
+            self._learn_classes(everything)
+        return self._partial_fit(X, y, sample_weight)
+
+    def decision_function(self, X) -> np.ndarray:
+        """Return scores (n, K); for two classes the second's lead over the first (n,)."""
+        found = self._scores(X)
+        if not self._multilabel and len(self.classes_) == 2:
+            return found[:, 1] - found[:, 0]
+        return found
+
+    @property
+    def predict_proba(self):
+        """Return probabilities (n, K) float32: a method, absent where the loss gives none."""
+        if isinstance(getattr(self, "loss_", self.loss), Hinge) or self.loss == "hinge":
+            raise AttributeError(
+                "predict_proba expected a loss that models probabilities, got hinge. "
+                "Use loss='softmax', or CalibratedClassifierCV around this classifier."
+            )
+        return self._predict_proba
+
+    def _predict_proba(self, X) -> np.ndarray:
+        return self._scores(X, probabilities=True)
+
+    def predict(self, X) -> np.ndarray:
+        """Return the class of the highest score (n,), or the labels above one half (n, K)."""
+        found = self._scores(X)
+        if self._multilabel:
+            return (found > 0).astype(np.int64)
+        return self.classes_[np.argmax(found, axis=1)]
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Return the accuracy: the share of rows whose label, or all labels, are right."""
+        right = self.predict(X) == np.asarray(y)
+        right = right.all(axis=1) if self._multilabel else right
+        return float(np.average(right, weights=sample_weight))
+
+    def __sklearn_tags__(self):
+        from sklearn.utils import ClassifierTags
+
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier"
+        tags.classifier_tags = ClassifierTags(multi_label=True)
+        tags.target_tags.multi_output = False
+        return tags

@@ -1,0 +1,243 @@
+"""A fitted estimator as a document and named arrays, and back: data only, nothing that runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lamina
+from lamina.errors import FileFormatError, InputError, check_choice
+from lamina.estimators.base import NetworkEstimator
+from lamina.estimators.classifier import Classifier
+from lamina.estimators.linear import LinearClassifier, LinearRegressor
+from lamina.estimators.network import NetworkClassifier, NetworkRegressor
+from lamina.estimators.perceptron import MLPClassifier, MLPRegressor
+from lamina.estimators.regressor import Regressor
+from lamina.formats.encoders import encoder_from_document
+from lamina.formats.model_file import check_arrays, read_model, write_model
+from lamina.functions.losses import LOSSES, Loss
+from lamina.layers.document import from_document, to_document
+from lamina.layers.layer import Layer
+
+ESTIMATORS: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        LinearClassifier,
+        LinearRegressor,
+        MLPClassifier,
+        MLPRegressor,
+        NetworkClassifier,
+        NetworkRegressor,
+    )
+}
+_LABEL_KINDS = {"i": np.int64, "u": np.uint64, "b": np.bool_, "f": np.float64, "U": np.str_}
+
+
+def save(estimator: NetworkEstimator, path: str | Path) -> None:
+    """Write a fitted estimator to ``path``; see `NetworkEstimator.save`."""
+    name = type(estimator).__name__
+    if ESTIMATORS.get(name) is not type(estimator):
+        raise InputError(
+            f"save expected one of Lamina's estimators ({', '.join(ESTIMATORS)}), got {name}."
+        )
+    if not hasattr(estimator, "weights_"):
+        raise InputError(f"save expected a fitted {name}, got one without weights. Call fit first.")
+    document = {
+        "estimator": name,
+        "lamina": lamina.__version__,
+        "parameters": _parameters(estimator),
+        "network": to_document(estimator.network_),
+        "input_shape": list(_input_shape(estimator)),
+        "loss": _loss_document(estimator.loss_),
+        "encoder": _encoder_document(getattr(estimator, "encoder_", None)),
+        "n_features_in": int(estimator.n_features_in_),
+        "feature_names_in": _names(estimator),
+        "history": estimator.history_,
+        "target": _target_document(estimator),
+    }
+    arrays = {f"weights/{key}": value for key, value in flatten(estimator.weights_).items()}
+    arrays |= {f"statistics/{key}": value for key, value in flatten(estimator.statistics_).items()}
+    write_model(path, document, arrays)
+
+
+def load(path: str | Path) -> Any:
+    """Read a model file and return its fitted estimator.
+
+    Parameters
+    ----------
+    path : path
+        A file that `save` or the command line wrote.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is truncated, edited, foreign, or written by a later version.
+    """
+    document, arrays = read_model(path)
+    try:
+        return _build(document, arrays)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(
+            f"{path} does not describe a model that this version of Lamina "
+            f"({lamina.__version__}) can build: {error}"
+        ) from None
+
+
+def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEstimator:
+    name = check_choice("estimator in the model file", document["estimator"], ESTIMATORS)
+    cls = ESTIMATORS[name]
+    known = {field.name for field in dataclasses.fields(cls)}
+    parameters = {k: _value(k, v) for k, v in document["parameters"].items() if k in known}
+    estimator = cls(**parameters)
+    estimator.network_ = from_document(document["network"])
+    estimator.loss_ = _loss(document["loss"])
+    estimator.history_ = document["history"]
+    estimator.n_features_in_ = document["n_features_in"]
+    if document["feature_names_in"] is not None:
+        estimator.feature_names_in_ = np.array(document["feature_names_in"], dtype=object)
+    if document["encoder"] is not None:
+        estimator.encoder_ = encoder_from_document(document["encoder"])
+    shape = tuple(document["input_shape"])
+    expected = zip(
+        ("weights", "statistics"),
+        estimator.network_.initialize(np.random.default_rng(0), shape),
+        strict=True,
+    )
+    shapes = {
+        f"{kind}/{path}": (array.shape, np.dtype(estimator._dtype))
+        for kind, tree in expected
+        for path, array in flatten(tree).items()
+    }
+    check_arrays("The model file", shapes, arrays)
+    tree = unflatten(arrays)
+    estimator.weights_, estimator.statistics_ = tree.get("weights", {}), tree.get("statistics", {})
+    _adopt_target(estimator, document["target"])
+    return estimator
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """Return nested arrays by path: ``{"dense_0/W": …}``."""
+    flat: dict[str, np.ndarray] = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        flat |= flatten(value, f"{path}/") if isinstance(value, dict) else {path: value}
+    return flat
+
+
+def unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return the nested dict that `flatten` was given."""
+    tree: dict[str, Any] = {}
+    for path, array in flat.items():
+        *folders, leaf = path.split("/")
+        place = tree
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[leaf] = array
+    return tree
+
+
+def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:
+    """Return the constructor parameters that are data."""
+    kept = {}
+    for name, value in estimator.get_params().items():
+        if isinstance(value, Layer):
+            value = {"layer": to_document(value)}
+        elif isinstance(value, Loss):
+            value = {"loss": _loss_document(value)}
+        elif name == "encoder":
+            value = None if value is None else {"encoder": _encoder_document(value)}
+        elif isinstance(value, np.generic):
+            value = value.item()
+        elif isinstance(value, dict):  # JSON has no keys but strings
+            value = {"items": [[_plain(k), _plain(v)] for k, v in value.items()]}
+        try:
+            kept[name] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError):
+            continue  # not data; the default stands in for it
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _value(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        ((kind, inner),) = value.items()
+        readers = {
+            "layer": from_document,
+            "loss": _loss,
+            "encoder": encoder_from_document,
+            "items": dict,
+        }
+        return readers[kind](inner)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _loss_document(loss: Loss) -> dict[str, Any]:
+    names = {cls: name for name, cls in LOSSES.items()}
+    if type(loss) not in names:
+        raise InputError(
+            f"save expected one of the losses {', '.join(LOSSES)}, got {type(loss).__name__}."
+        )
+    return {"name": names[type(loss)], **dataclasses.asdict(loss)}
+
+
+def _loss(document: dict[str, Any]) -> Loss:
+    settings = {key: value for key, value in document.items() if key != "name"}
+    return LOSSES[check_choice("loss in the model file", document["name"], LOSSES)](**settings)
+
+
+def _encoder_document(encoder: Any) -> dict[str, Any] | None:
+    return None if encoder is None else encoder.to_document()
+
+
+def _names(estimator: NetworkEstimator) -> list[str] | None:
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def _input_shape(estimator: NetworkEstimator) -> tuple[int, ...]:
+    encoder = getattr(estimator, "encoder_", None)
+    return (estimator.n_features_in_,) if encoder is None else (len(encoder.output_names),)
+
+
+def _target_document(estimator: NetworkEstimator) -> dict[str, Any]:
+    if isinstance(estimator, Classifier):
+        classes = estimator.classes_
+        if classes.dtype == object:
+            if not all(isinstance(label, str) for label in classes):
+                raise InputError(
+                    "save expected class labels that are all text or all numbers, got a mixture."
+                )
+            kind = "object"
+        else:
+            kind = classes.dtype.kind
+        return {"multilabel": estimator._multilabel, "classes": classes.tolist(), "kind": kind}
+    assert isinstance(estimator, Regressor)
+    return {
+        "mean": estimator.target_mean_.tolist(),
+        "scale": estimator.target_scale_.tolist(),
+        "vector": estimator._vector,
+        "dtype": estimator._answer_dtype.name,
+    }
+
+
+def _adopt_target(estimator: NetworkEstimator, document: dict[str, Any]) -> None:
+    if isinstance(estimator, Classifier):
+        estimator._multilabel = bool(document["multilabel"])
+        kind = document["kind"]
+        dtype = object if kind == "object" else _LABEL_KINDS[kind]
+        estimator.classes_ = np.array(document["classes"], dtype=dtype)
+    elif isinstance(estimator, Regressor):
+        estimator.target_mean_ = np.array(document["mean"], np.float64)
+        estimator.target_scale_ = np.array(document["scale"], np.float64)
+        estimator._vector = bool(document["vector"])
+        dtypes = ["float16", "float32", "float64"]
+        estimator._answer_dtype = np.dtype(check_choice("dtype", document["dtype"], dtypes))

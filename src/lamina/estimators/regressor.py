@@ -1,0 +1,118 @@
+"""What regressors share: real targets of one or more columns, their scale, and R²."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lamina.errors import InputError
+from lamina.estimators import validation
+from lamina.estimators.base import NetworkEstimator
+from lamina.training.loop import Objective
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Regressor(NetworkEstimator):
+    """Scores (n, k) for k real targets.
+
+    Parameters
+    ----------
+    scale_target : bool
+        Whether each target is trained at mean 0 and standard deviation 1. Predictions come back in
+        the units of y; losses, the Huber delta and penalties are in those of the scaled target.
+    **others
+        See `NetworkEstimator`.
+
+    Attributes
+    ----------
+    target_mean_, target_scale_ : arrays of shape (k,)
+        What scores are multiplied by (scale) and moved by (mean).
+    """
+
+    scale_target: bool = True
+
+    @property
+    def _outputs(self) -> int:
+        return len(self.target_mean_)
+
+    def _usual_loss(self, targets: np.ndarray) -> str:
+        return "squared"
+
+    def _fit_targets(self, y: Any) -> np.ndarray:
+        values = validation.check_values(y)
+        self._learn_targets(values, getattr(y, "dtype", values.dtype))
+        return self._encode(values)
+
+    def _learn_targets(self, values: np.ndarray, dtype: Any) -> None:
+        self._vector = values.ndim == 1
+        columns = values.reshape(len(values), -1)
+        k = columns.shape[1]
+        self.target_mean_, self.target_scale_ = np.zeros(k), np.ones(k)
+        if self.scale_target:
+            spread = columns.std(axis=0)
+            self.target_mean_ = columns.mean(axis=0)
+            self.target_scale_ = np.where(spread > 0, spread, 1.0)
+        floating = np.dtype(dtype) if isinstance(dtype, np.dtype) else np.dtype(np.float64)
+        self._answer_dtype = floating if floating.kind == "f" else np.dtype(self._dtype)
+
+    def _known_targets(self, y: Any) -> np.ndarray:
+        return self._encode(validation.check_values(y))
+
+    def _encode(self, values: np.ndarray) -> np.ndarray:
+        columns = values.reshape(len(values), -1)
+        if columns.shape[1] != self._outputs:
+            raise InputError(
+                f"y expected {self._outputs} target columns, as in training, "
+                f"got {columns.shape[1]}."
+            )
+        return ((columns - self.target_mean_) / self.target_scale_).astype(self._dtype)
+
+    def _objective(self) -> Objective:
+        """Report the root mean square error in the units of y where there is one target."""
+        objective = super()._objective()
+        if self._outputs > 1:
+            return objective
+        scale = float(self.target_scale_[0])
+        metric = replace(objective.metric, finish=lambda mean: math.sqrt(mean) * scale)
+        return replace(objective, metric=metric)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Take one pass over ``X``, keeping the weights and the optimiser's state between calls.
+
+        The scale of the target is learned from the first call's ``y``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, m)
+            Inputs.
+        y : array-like of shape (n,) or (n, k)
+            Targets.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the samples.
+        """
+        if not hasattr(self, "weights_"):
+            self._fit_targets(y)
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X) -> np.ndarray:
+        """Return predictions in the units of y, (n,) or (n, k), in y's floating dtype."""
+        values = self._scores(X) * self.target_scale_ + self.target_mean_
+        return (values[:, 0] if self._vector else values).astype(self._answer_dtype)
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Return R², averaged over targets; 1 is perfect, 0 is as good as the mean."""
+        from sklearn.metrics import r2_score
+
+        return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
+
+    def __sklearn_tags__(self):
+        from sklearn.utils import RegressorTags
+
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags()
+        return tags
+

@@ -1,0 +1,81 @@
+"""The dense layer as one kernel: ``A = σ(X W + 1 bᵀ)`` and its backward rule.
+
+With ``Y = X W + 1 bᵀ`` and ``dA = ∂loss/∂A``::
+
+    dY = dA ∘ σ'(Y)        dX = dY Wᵀ        dW = Xᵀ dY        db = dYᵀ 1
+
+Product, bias and activation are one function because that is where fusion pays: a native kernel
+can take its place, and the backward rule saves ``A`` alone wherever ``σ'`` can be written in it.
+
+Source: Goodfellow, Bengio and Courville, Deep Learning, algorithm 6.4.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from lamina.functions.activations import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def dense(
+    X: Float[Array, "n m"],
+    W: Float[Array, "m k"],
+    b: Float[Array, " k"] | None,
+    activation: str = "linear",
+) -> Float[Array, "n k"]:
+    """Return ``σ(X W + 1 bᵀ)``.
+
+    Parameters
+    ----------
+    X : array of shape (n, m)
+        Input, one sample a row.
+    W : array of shape (m, k)
+        Weights.
+    b : array of shape (k,), or None
+        Bias.
+    activation : str
+        The name of σ, a key of `lamina.functions.activations.ACTIVATIONS`.
+
+    Returns
+    -------
+    array of shape (n, k)
+        In the dtype of the product.
+
+    Notes
+    -----
+    Gradients are sums over the batch; averaging belongs to the loss.
+    """
+    return ACTIVATIONS[activation](_affine(X, W, b))
+
+
+def _affine(X, W, b):
+    Y = X @ W
+    return Y if b is None else Y + b[None, :]
+
+
+def _forward(X, W, b, activation):
+    Y = _affine(X, W, b)
+    sigma = ACTIVATIONS[activation]
+    A = sigma(Y)
+    return A, (X, W, b, A if sigma.pullback else Y)
+
+
+def _backward(activation, saved, dA):
+    X, W, b, A_or_Y = saved
+    sigma = ACTIVATIONS[activation]
+    if sigma.pullback:
+        dY = sigma.pullback(A_or_Y, dA)
+    else:
+        dY = jax.vjp(sigma.function, A_or_Y)[1](dA)[0]
+    return dY @ W.T, X.T @ dY, None if b is None else jnp.sum(dY, axis=0)
+
+
+dense.defvjp(_forward, _backward)

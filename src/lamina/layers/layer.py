@@ -1,0 +1,87 @@
+"""What a layer is: shapes, initial weights, and one map from a batch to a batch.
+
+A layer is a frozen dataclass of hyper-parameters and never holds an array. Its weights and its
+running statistics are plain dicts of arrays that the caller keeps and passes in. So a layer hashes,
+compares by value, and the same layer always compiles to the same program.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from lamina.functions.penalties import Penalty
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+Shape = tuple[int, ...]
+Weights = dict[str, Any]
+"""Arrays by name, nested as the layers are: ``{"dense_0": {"W": …, "b": …}}``."""
+
+
+@dataclass(frozen=True)
+class Layer(ABC):
+    """A map ``X -> A`` with its shapes and initial weights."""
+
+    kind: ClassVar[str]
+    """What the layer is called in a path, with a number after it: ``dense`` in ``dense_0/W``."""
+
+    @property
+    def random(self) -> bool:
+        """Whether training draws random numbers, and so needs a key."""
+        return False
+
+    @abstractmethod
+    def output_shape(self, input_shape: Shape, name: str) -> Shape:
+        """Return one sample's shape after this layer.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            One sample's shape, without the batch axis.
+        name : str
+            The layer's path, for the error.
+
+        Raises
+        ------
+        InputError
+            If the layer cannot take samples of this shape.
+        """
+
+    def initialize(self, rng: np.random.Generator, input_shape: Shape) -> tuple[Weights, Weights]:
+        """Return initial weights and running statistics (NumPy, float32); most layers have none."""
+        return {}, {}
+
+    @abstractmethod
+    def apply(
+        self,
+        weights: Weights,
+        statistics: Weights,
+        X: Float[Array, "n ..."],
+        *,
+        train: bool,
+        key: Array | None,
+    ) -> tuple[Float[Array, "n ..."], Weights]:
+        """Return the output and the running statistics after this batch.
+
+        Parameters
+        ----------
+        weights, statistics : dict
+            As `initialize` made them.
+        X : array of shape (n, *input_shape)
+            A batch.
+        train : bool
+            Whether this is a training step; dropout and normalisation differ.
+        key : random key or None
+            The source of random numbers in training, for layers that are `random`; else None.
+        """
+
+    def penalties(self, weights: Weights, default: Penalty) -> Weights:
+        """Return a `Penalty` for each weight: the layer's own or ``default`` for matrices ``W…``."""
+        own = getattr(self, "penalty", None)
+        chosen = default if own is None else own
+        return {name: chosen if name.startswith("W") else Penalty() for name in weights}

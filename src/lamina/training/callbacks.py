@@ -1,0 +1,150 @@
+"""What may watch a run and stop it: early stopping, a rate cut on a plateau, a progress bar."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from lamina.errors import InputError
+
+if TYPE_CHECKING:
+    from lamina.training.loop import Run
+    from lamina.training.state import Totals
+
+Record = dict[str, float]
+"""One epoch's figures by name: loss, accuracy, val_loss, …"""
+
+
+class Callback:
+    """Watches a run. Override what you need; a callback may keep state, and is copied for each fit."""
+
+    def on_start(self, run: Run) -> None:
+        """Before the first step."""
+
+    def on_block(self, run: Run, totals: Totals) -> None:
+        """After a block of minibatches; ``totals`` are sums over the epoch so far."""
+
+    def on_epoch(self, run: Run, record: Record) -> bool | None:
+        """After an epoch and its validation. Return True to stop."""
+
+    def on_end(self, run: Run) -> None:
+        """After the last epoch, also if the run was stopped, interrupted or failed."""
+
+
+def fresh_copy(callback: Any) -> Callback:
+    """Return a copy for one run; a plain function of the record is taken as ``on_epoch``."""
+    if isinstance(callback, Callback):
+        return copy.deepcopy(callback)
+    if callable(callback):
+        return _Function(callback)
+    raise InputError(
+        f"callbacks expected Callback objects or functions of one epoch's record, got {callback!r}."
+    )
+
+
+class _Function(Callback):
+    def __init__(self, function) -> None:
+        self.function = function
+
+    def on_epoch(self, run: Run, record: Record) -> bool | None:
+        return self.function(record)
+
+
+def _improves(name: str, value: float, best: float | None, min_delta: float) -> bool:
+    """Whether a figure is better than the best: higher for accuracies, lower for the others."""
+    if best is None:
+        return True
+    gain = value - best if "accuracy" in name else best - value
+    return gain > min_delta
+
+
+def _watched(record: Record, monitor: str) -> float:
+    if monitor not in record:
+        raise InputError(
+            f"monitor expected one of {', '.join(record)}; got {monitor!r}. "
+            "Figures that begin with val_ need validation_data or early_stopping."
+        )
+    return record[monitor]
+
+
+class EarlyStopping(Callback):
+    """Stop when a figure has not improved for some epochs, and go back to the best weights.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement to allow.
+    monitor : str
+        The figure to watch, a key of the record; higher is better for accuracies.
+    min_delta : float
+        What counts as improvement.
+    """
+
+    def __init__(
+        self, patience: int = 10, monitor: str = "val_loss", min_delta: float = 0.0
+    ) -> None:
+        self.patience, self.monitor, self.min_delta = patience, monitor, min_delta
+        self.best: float | None = None
+        self.best_epoch = 0
+        self.waited = 0
+        self._kept: Any = None
+
+    def on_epoch(self, run: Run, record: Record) -> bool:
+        """Keep the weights if they are the best so far; stop when patience is over."""
+        value = _watched(record, self.monitor)
+        if _improves(self.monitor, value, self.best, self.min_delta):
+            self.best, self.best_epoch, self.waited = value, int(record["epoch"]), 0
+            self._kept = jax.tree.map(np.array, (run.state.weights, run.state.statistics))
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+    def on_end(self, run: Run) -> None:
+        """Restore the best weights."""
+        if self._kept is not None:
+            weights, statistics = self._kept
+            run.change_state(weights=weights, statistics=statistics)
+
+
+class ReduceOnPlateau(Callback):
+    """Cut the learning rate when a figure has not improved for some epochs.
+
+    Parameters
+    ----------
+    factor : float
+        What the rate is multiplied by.
+    patience : int
+        Epochs without improvement before a cut.
+    monitor : str, optional
+        The figure to watch; the validation loss where there is one, else the loss, if None.
+    min_delta : float
+        What counts as improvement.
+    """
+
+    def __init__(
+        self,
+        factor: float = 0.5,
+        patience: int = 5,
+        monitor: str | None = None,
+        min_delta: float = 1e-4,
+    ) -> None:
+        self.factor, self.patience = factor, patience
+        self.monitor, self.min_delta = monitor, min_delta
+        self.best: float | None = None
+        self.waited = 0
+
+    def on_epoch(self, run: Run, record: Record) -> None:
+        """Cut the rate when patience is over."""
+        monitor = self.monitor or ("val_loss" if "val_loss" in record else "loss")
+        value = _watched(record, monitor)
+        if _improves(monitor, value, self.best, self.min_delta):
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            scale = run.dtype.type(float(run.state.rate_scale) * self.factor)
+            run.change_state(rate_scale=scale)
+            self.waited = 0

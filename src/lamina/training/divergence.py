@@ -1,0 +1,59 @@
+"""When numbers stop being finite: find the first matrix that overflowed, and say what to try."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.functions.losses import Loss
+from lamina.layers.layer import Layer
+from lamina.layers.sequential import Sequential
+
+
+def first_overflow(
+    network: Layer, loss: Loss, weights: Any, statistics: Any, X: Any, y: Any
+) -> str:
+    """Return what is first not finite on the way from ``X`` to the loss and back.
+
+    Parameters
+    ----------
+    network, loss
+        What was trained.
+    weights, statistics : nested dict of arrays
+        The last good ones.
+    X, y : arrays
+        The samples on which the step failed.
+
+    Returns
+    -------
+    str
+        Such as ``"the weights dense_1/W"``, ``"the output of dense_0"``, ``"the loss"`` or ``"the
+        gradient of dense_1/W"``.
+    """
+    if not jnp.all(jnp.isfinite(X)):
+        return "the input X"
+    for path, matrix in _by_path(weights):
+        if not jnp.all(jnp.isfinite(matrix)):
+            return f"the weights {path}"
+    if isinstance(network, Sequential):
+        for name, A, _ in network.walk(weights, statistics, X):
+            if not jnp.all(jnp.isfinite(A)):
+                return f"the output of {name}"
+
+    def mean_loss(weights):
+        return jnp.mean(loss(network.apply(weights, statistics, X, train=False, key=None)[0], y))
+
+    value, gradients = jax.value_and_grad(mean_loss)(weights)
+    if not jnp.isfinite(value):
+        return "the loss"
+    for path, gradient in reversed(_by_path(gradients)):  # the backward pass starts at the end
+        if not jnp.isfinite(jnp.sum(gradient * gradient)):
+            return f"the gradient of {path}"
+    return "the gradient"
+
+
+def _by_path(tree: Any) -> list[tuple[str, Any]]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [("/".join(str(part.key) for part in path), leaf) for path, leaf in leaves]

@@ -1,0 +1,318 @@
+"""The training loop: one for every estimator.
+
+A run passes one state from step to step and takes its data as blocks from a source. What differs
+between families is the network, the loss and the source; the loop has no case for any of them.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from lamina.errors import DivergenceError, InputError
+from lamina.functions.losses import Loss
+from lamina.functions.penalties import Penalty
+from lamina.layers.layer import Layer, Weights
+from lamina.training.batches import Source, bucket, pad_rows
+from lamina.training.callbacks import Callback, Record
+from lamina.training.divergence import first_overflow
+from lamina.training.interrupt import interruptible
+from lamina.training.metrics import Metric
+from lamina.training.optimizers import Optimizer
+from lamina.training.program import (
+    Settings,
+    evaluation_program,
+    scoring_program,
+    training_program,
+)
+from lamina.training.schedules import Schedule
+from lamina.training.state import Totals, TrainingState, no_totals
+
+EVALUATION_ELEMENTS = 1 << 22
+"""About how many input numbers are scored in one call."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised and how it is measured.
+
+    Parameters
+    ----------
+    network : Layer
+        The map from inputs to scores.
+    loss : Loss
+        Per sample.
+    metric : Metric
+        Counted beside the loss.
+    penalty : Penalty
+        For weight matrices whose layer names none of its own.
+    """
+
+    network: Layer
+    loss: Loss
+    metric: Metric
+    penalty: Penalty = Penalty()
+
+    def strengths(self, weights: Weights) -> tuple[Any, Any]:
+        """Return the L1 and L2 strengths, each shaped like ``weights``, or None where all are 0."""
+        penalties = self.network.penalties(weights, self.penalty)
+
+        def each(kind: str) -> Any:
+            tree = jax.tree.map(lambda p, W: W.dtype.type(getattr(p, kind)), penalties, weights)
+            return tree if any(jax.tree.leaves(tree)) else None
+
+        return each("l1"), each("l2")
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How it is minimised.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        The method.
+    learning_rate : float
+        The base rate.
+    schedule : Schedule
+        The factor on it along the run.
+    clip_norm : float, optional
+        Bound on the global gradient norm.
+    """
+
+    optimizer: Optimizer
+    learning_rate: float
+    schedule: Schedule
+    clip_norm: float | None = None
+
+
+class Run:
+    """One training run; callbacks are given it.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to minimise.
+    descent : Descent
+        How.
+    state : TrainingState
+        Where to start.
+    source : Source
+        The data.
+    epochs : int
+        Passes over them, counted from the state's first epoch.
+    validation : tuple (X, y, weight or None), optional
+        Evaluated after each epoch.
+    callbacks : sequence of Callback
+        In the order in which they are called.
+
+    Attributes
+    ----------
+    state : TrainingState
+        The present one.
+    history : dict of list
+        The records of all epochs, by figure.
+    totals : Totals
+        Sums over the present epoch, up to the last block that has ended.
+    interrupted : bool
+        Whether Ctrl-C ended the run.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        descent: Descent,
+        state: TrainingState,
+        source: Source,
+        epochs: int,
+        validation: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.objective, self.descent = objective, descent
+        self.state, self.source, self.epochs = state, source, epochs
+        self.validation, self.callbacks = validation, callbacks
+        self.history: dict[str, list[float]] = {}
+        self.interrupted = False
+        self.epoch = int(state.epoch)
+        self.totals = Totals(*state.totals.tolist())
+        self.dtype = state.totals.dtype
+        self._settings = self._checked_settings()
+        self._program = training_program(
+            objective.network, objective.loss, objective.metric.per_sample, descent.optimizer
+        )
+
+    def _checked_settings(self) -> Settings:
+        l1, l2 = self.objective.strengths(self.state.weights)
+        if l1 is not None and self.descent.optimizer.whole_step:
+            raise InputError(
+                f"An L1 penalty expected an optimiser with proximal steps, got "
+                f"{self.descent.optimizer.name!r}. Use 'adam', 'sgd' or 'gd'."
+            )
+        clip = self.descent.clip_norm
+        return Settings(l1, l2, None if clip is None else self.dtype.type(clip))
+
+    def train(self) -> None:
+        """Run until the last epoch, a callback's stop, or Ctrl-C.
+
+        Raises
+        ------
+        DivergenceError
+            If a loss or gradient is not finite; `state` then holds the last good weights.
+        """
+        started = []
+        try:
+            for callback in self.callbacks:
+                started.append(callback)
+                callback.on_start(self)
+            with interruptible() as interruption:
+                while self.epoch < self.epochs:
+                    self._epoch(interruption)
+                    if self.interrupted or self._end_epoch():
+                        break
+        finally:
+            for callback in started:
+                callback.on_end(self)
+        if self.interrupted:
+            warnings.warn(
+                f"Training was interrupted in epoch {self.epoch + 1} of {self.epochs}; "
+                "the weights so far are kept.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _epoch(self, interruption) -> None:
+        """Take the steps of one epoch from the state's position on."""
+        self._began = time.perf_counter()
+        pending = None
+        batch = int(self.state.batch)
+        for block in self.source.blocks(self.epoch, batch):
+            planned = 1 if block.order is None else len(block.order)
+            rates = self._rates(batch + np.arange(planned)).astype(self.dtype)
+            self.state, report = self._program(self.state, self._settings, rates, *block)
+            batch += block.steps
+            if pending is not None:  # wait for the block before: one is always under way
+                self._report(pending)
+            pending = report
+            if interruption.requested:
+                self.interrupted = True
+                break
+        if pending is not None:
+            self._report(pending)
+
+    def _report(self, report) -> None:
+        """Wait for a block to end, check it, and tell the callbacks."""
+        *totals, finite = np.asarray(report).tolist()
+        if not finite:
+            self._diverged()
+        self.totals = Totals(*totals)
+        for callback in self.callbacks:
+            callback.on_block(self, self.totals)
+
+    def _rates(self, batch: np.ndarray) -> np.ndarray:
+        """Return the learning rate at these minibatches of the present epoch."""
+        per_epoch = self.source.steps_per_epoch
+        last = max(self.epochs * per_epoch - 1, 1)
+        progress = np.minimum((self.epoch * per_epoch + batch) / last, 1.0)
+        return self.descent.learning_rate * self.descent.schedule(progress)
+
+    def figures(self, totals: Totals) -> Record:
+        """Return the means that sums stand for."""
+        weight = max(totals.weight, 1e-30)
+        metric = self.objective.metric
+        return {"loss": totals.loss / weight, metric.name: metric.finish(totals.metric / weight)}
+
+    def _end_epoch(self) -> bool:
+        """Record the epoch, and return whether a callback wants to stop."""
+        totals = self.totals
+        record: Record = {"epoch": self.epoch + 1, **self.figures(totals)}
+        if self.validation is not None:
+            state = self.state
+            found = evaluate(self.objective, state.weights, state.statistics, *self.validation)
+            record |= {f"val_{name}": value for name, value in found.items()}
+        rate = float(self._rates(np.array(self.source.steps_per_epoch - 1)))
+        record["learning_rate"] = rate * float(self.state.rate_scale)
+        record["gradient_norm"] = totals.gradient_norm / max(totals.steps, 1.0)
+        record["seconds"] = time.perf_counter() - self._began
+        for name, value in record.items():
+            self.history.setdefault(name, []).append(value)
+        self.epoch += 1
+        self.change_state(epoch=np.int32(self.epoch), batch=np.int32(0), totals=no_totals(self.dtype))
+        return any([callback.on_epoch(self, record) for callback in self.callbacks])
+
+    def change_state(self, **changes: Any) -> None:
+        """Replace parts of the state."""
+        self.state = replace(self.state, **changes)
+
+    def _diverged(self) -> None:
+        """Raise the error that names the epoch and the first matrix that overflowed."""
+        state, objective = self.state, self.objective
+        failed = next(iter(self.source.blocks(self.epoch, int(state.batch))))
+        rows = slice(None, failed.valid) if failed.order is None else failed.order[0]
+        X, y = np.asarray(failed.X)[rows], np.asarray(failed.y)[rows]
+        found = first_overflow(
+            objective.network, objective.loss, state.weights, state.statistics, X, y
+        )
+        rate = self.descent.learning_rate
+        raise DivergenceError(
+            f"Training diverged in epoch {self.epoch + 1}, minibatch {int(state.batch) + 1}: "
+            f"{found} is no longer finite in {self.dtype}. Try a smaller learning_rate (it is "
+            f"{rate:g}; {rate / 10:g} is a start), clip_norm=1.0, or inputs scaled to about unit "
+            "variance. The last good weights are kept."
+        )
+
+
+def _in_pieces(X: np.ndarray) -> tuple[int, range]:
+    """Return how many rows go into one call, and where each piece starts."""
+    width = max(1, X[:1].size)
+    most = 1 << max(3, (EVALUATION_ELEMENTS // width).bit_length() - 1)
+    rows = min(most, bucket(len(X)))
+    return rows, range(0, len(X), rows)
+
+
+def evaluate(
+    objective: Objective,
+    weights: Weights,
+    statistics: Weights,
+    X: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray | None = None,
+) -> Record:
+    """Return the mean loss and metric of a network on data, in inference mode.
+
+    Parameters
+    ----------
+    objective : Objective
+        The network, loss and metric.
+    weights, statistics : nested dict of arrays
+        The network's.
+    X, y, weight : arrays of n rows
+        Inputs, targets and sample weights.
+    """
+    program = evaluation_program(objective.network, objective.loss, objective.metric.per_sample)
+    weight = np.ones(len(X), X.dtype) if weight is None else weight
+    rows, starts = _in_pieces(X)
+    sums = np.zeros(3)
+    for start in starts:
+        part = (pad_rows(a[start : start + rows], rows) for a in (X, y, weight))
+        sums += np.array(program(weights, statistics, *part), np.float64)
+    mean = sums[:2] / max(sums[2], 1e-30)
+    return {"loss": float(mean[0]), objective.metric.name: objective.metric.finish(float(mean[1]))}
+
+
+def scores(
+    network: Layer, weights: Weights, statistics: Weights, X: np.ndarray, loss: Loss | None = None
+) -> np.ndarray:
+    """Return a network's scores on ``X`` (n, ...), or with a loss its probabilities."""
+    program = scoring_program(network, loss)
+    rows, starts = _in_pieces(X)
+    pieces = [
+        np.asarray(program(weights, statistics, pad_rows(X[s : s + rows], rows)))[: len(X) - s]
+        for s in starts
+    ]
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

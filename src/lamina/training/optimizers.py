@@ -1,0 +1,126 @@
+"""Optimisers by name: a direction or an optax transformation, and how it wants to be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from lamina.errors import InputError, did_you_mean
+from lamina.training.directions import ADAM, PLAIN, RMSPROP, Direction, momentum
+
+if TYPE_CHECKING:
+    import optax
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A descent method.
+
+    Parameters
+    ----------
+    name : str
+        What users call it.
+    transform : Direction or optax.GradientTransformation
+        From gradients to a direction, or to the whole step if ``whole_step``.
+    learning_rate : float
+        The rate used where the user names none.
+    full_batch : bool
+        Whether each step takes all samples.
+    decoupled : bool
+        Whether an L2 penalty shrinks the weights directly, ``W ← W - η α W``, instead of entering
+        the gradient (Loshchilov and Hutter 2019).
+    whole_step : bool
+        Whether the transformation returns the step itself, sign and rate included, as optax's do.
+    adaptive : bool
+        Whether directions are divided by a diagonal D, which the state's ``curvature()`` returns.
+        An L1 penalty is then applied by the proximal step in that metric, with thresholds
+        ``η α / D``, so that the point where it rests is the minimum (Yun, Lozano and Yang 2021,
+        algorithm 1).
+    """
+
+    name: str
+    transform: Direction | optax.GradientTransformation
+    learning_rate: float
+    full_batch: bool = False
+    decoupled: bool = False
+    whole_step: bool = False
+    adaptive: bool = False
+
+    def initial_state(self, weights: Any) -> Any:
+        """Return the state before the first step; optax's are made by a compiled program."""
+        if isinstance(self.transform, Direction):
+            return self.transform.init(weights)
+        return jax.jit(self.transform.init)(weights)
+
+    def update(self, gradients: Any, state: Any, weights: Any, value: Any, value_fn: Any):
+        """Return ``(directions or steps, state)``; line searches use the value and its function."""
+        if isinstance(self.transform, Direction):
+            return self.transform.update(gradients, state, weights)
+        import optax
+
+        transform = optax.with_extra_args_support(self.transform)
+        return transform.update(
+            gradients, state, weights, value=value, grad=gradients, value_fn=value_fn
+        )
+
+
+_DIRECTIONS = {
+    row.name: row
+    for row in (
+        Optimizer("gd", PLAIN, 0.5, full_batch=True),
+        Optimizer("sgd", PLAIN, 0.1),
+        Optimizer("momentum", momentum(), 0.02),
+        Optimizer("nesterov", momentum(nesterov=True), 0.02),
+        Optimizer("rmsprop", RMSPROP, 1e-3, adaptive=True),
+        Optimizer("adam", ADAM, 1e-3, adaptive=True),
+        Optimizer("adamw", ADAM, 1e-3, adaptive=True, decoupled=True),
+    )
+}
+NAMES = (*_DIRECTIONS, "muon", "lbfgs")
+
+
+@cache
+def _muon() -> Optimizer:
+    """Orthogonalised momentum for matrices, Adam at a tenth of the rate for the rest (Jordan 2024)."""
+    import optax
+    from optax.contrib import muon
+
+    direction = optax.chain(muon(learning_rate=1.0, adam_learning_rate=0.1), optax.scale(-1.0))
+    return Optimizer("muon", direction, 0.02)
+
+
+@cache
+def _lbfgs() -> Optimizer:
+    """Limited-memory BFGS with a zoom line search (Nocedal and Wright 2006, algorithm 7.5)."""
+    import optax
+
+    return Optimizer("lbfgs", optax.lbfgs(), 1.0, full_batch=True, whole_step=True)
+
+
+@cache
+def _own(transform: optax.GradientTransformation) -> Optimizer:
+    return Optimizer("optax", transform, 1.0, whole_step=True)
+
+
+def optimizer(name: str | optax.GradientTransformation) -> Optimizer:
+    """Return the optimiser called ``name``, or one around any optax transformation.
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    if isinstance(name, str):
+        if name in _DIRECTIONS:
+            return _DIRECTIONS[name]
+        if name in NAMES:
+            return {"muon": _muon, "lbfgs": _lbfgs}[name]()
+    elif hasattr(name, "init") and hasattr(name, "update"):
+        return _own(name)
+    raise InputError(
+        f"optimizer expected one of {', '.join(NAMES)}, or an optax transformation; got {name!r}."
+        f"{did_you_mean(name, NAMES)}"
+    )
