@@ -22,13 +22,13 @@ _HOME = {
     "NetworkClassifier": "estimators.network",
     "NetworkRegressor": "estimators.network",
     "load": "estimators.persistence",
-    "use_compilation_cache": "compilation",
+    "use_compilation_cache": "cache",
 }
 
 __all__ = [*_HOME, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from lamina.compilation import use_compilation_cache as use_compilation_cache
+    from lamina.cache import use_compilation_cache as use_compilation_cache
     from lamina.estimators.linear import LinearClassifier as LinearClassifier
     from lamina.estimators.linear import LinearRegressor as LinearRegressor
     from lamina.estimators.network import NetworkClassifier as NetworkClassifier

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.training import lbfgs
+
 MOMENTUM = 0.9
 ADAM_B1, ADAM_B2 = 0.9, 0.999
 RMS_DECAY = 0.99
@@ -28,8 +30,8 @@ class Direction(NamedTuple):
     ----------
     init : callable weights -> state
         The state before the first step, in NumPy: zeros.
-    update : callable (gradients, state, weights) -> (directions, state)
-        One step.
+    update : callable (gradients, state, weights, value, value_fn) -> (directions, state)
+        One step; only line searches use the objective's value and function.
     """
 
     init: Callable[[Any], Any]
@@ -44,7 +46,7 @@ def _blend(decay: float, old: Any, new: Any) -> Any:
     return jax.tree.map(lambda o, n: decay * o + (1 - decay) * n, old, new)
 
 
-PLAIN = Direction(lambda weights: (), lambda g, state, weights=None: (g, state))
+PLAIN = Direction(lambda weights: (), lambda g, state, *_: (g, state))
 """``d = g``."""
 
 
@@ -54,7 +56,7 @@ def momentum(nesterov: bool = False) -> Direction:
     Source: Sutskever et al. 2013, equations 1 to 4, in the form of optax and PyTorch.
     """
 
-    def update(g, v, weights=None):
+    def update(g, v, *_):
         v = jax.tree.map(lambda v, g: MOMENTUM * v + g, v, g)
         return (jax.tree.map(lambda v, g: MOMENTUM * v + g, v, g) if nesterov else v), v
 
@@ -71,7 +73,7 @@ class RmsState(NamedTuple):
         return jax.tree.map(lambda v: jnp.sqrt(v) + EPSILON, self.v)
 
 
-def _rmsprop(g, state, weights=None):
+def _rmsprop(g, state, *_):
     """``v ← 0.99 v + 0.01 g²``, ``d = g / (√v + ε)`` (Hinton's lecture 6e, with PyTorch's ε)."""
     state = RmsState(_blend(RMS_DECAY, state.v, jax.tree.map(jnp.square, g)))
     return jax.tree.map(jnp.divide, g, state.curvature()), state
@@ -90,7 +92,7 @@ class AdamState(NamedTuple):
         return jax.tree.map(lambda v: jnp.sqrt(v / unbias) + EPSILON, self.v)
 
 
-def _adam(g, state, weights=None):
+def _adam(g, state, *_):
     """``d = m̂ / (√v̂ + ε)`` (Kingma and Ba 2015, algorithm 1)."""
     m = _blend(ADAM_B1, state.m, g)
     v = _blend(ADAM_B2, state.v, jax.tree.map(jnp.square, g))
@@ -103,3 +105,4 @@ RMSPROP = Direction(lambda weights: RmsState(_zeros(weights)), _rmsprop)
 ADAM = Direction(
     lambda weights: AdamState(np.float32(0), _zeros(weights), _zeros(weights)), _adam
 )
+LBFGS = Direction(lbfgs.initial_state, lbfgs.update)

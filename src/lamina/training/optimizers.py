@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from lamina.errors import InputError, did_you_mean
-from lamina.training.directions import ADAM, PLAIN, RMSPROP, Direction, momentum
+from lamina.training.directions import ADAM, LBFGS, PLAIN, RMSPROP, Direction, momentum
 
 if TYPE_CHECKING:
     import optax
@@ -58,7 +58,7 @@ class Optimizer:
     def update(self, gradients: Any, state: Any, weights: Any, value: Any, value_fn: Any):
         """Return ``(directions or steps, state)``; line searches use the value and its function."""
         if isinstance(self.transform, Direction):
-            return self.transform.update(gradients, state, weights)
+            return self.transform.update(gradients, state, weights, value, value_fn)
         import optax
 
         transform = optax.with_extra_args_support(self.transform)
@@ -67,7 +67,7 @@ class Optimizer:
         )
 
 
-_DIRECTIONS = {
+_OWN = {
     row.name: row
     for row in (
         Optimizer("gd", PLAIN, 0.5, full_batch=True),
@@ -77,9 +77,10 @@ _DIRECTIONS = {
         Optimizer("rmsprop", RMSPROP, 1e-3, adaptive=True),
         Optimizer("adam", ADAM, 1e-3, adaptive=True),
         Optimizer("adamw", ADAM, 1e-3, adaptive=True, decoupled=True),
+        Optimizer("lbfgs", LBFGS, 1.0, full_batch=True, whole_step=True),
     )
 }
-NAMES = (*_DIRECTIONS, "muon", "lbfgs")
+NAMES = (*_OWN, "muon")
 
 
 @cache
@@ -93,15 +94,7 @@ def _muon() -> Optimizer:
 
 
 @cache
-def _lbfgs() -> Optimizer:
-    """Limited-memory BFGS with a zoom line search (Nocedal and Wright 2006, algorithm 7.5)."""
-    import optax
-
-    return Optimizer("lbfgs", optax.lbfgs(), 1.0, full_batch=True, whole_step=True)
-
-
-@cache
-def _own(transform: optax.GradientTransformation) -> Optimizer:
+def _from_optax(transform: optax.GradientTransformation) -> Optimizer:
     return Optimizer("optax", transform, 1.0, whole_step=True)
 
 
@@ -114,12 +107,12 @@ def optimizer(name: str | optax.GradientTransformation) -> Optimizer:
         For an unknown name.
     """
     if isinstance(name, str):
-        if name in _DIRECTIONS:
-            return _DIRECTIONS[name]
+        if name in _OWN:
+            return _OWN[name]
         if name in NAMES:
-            return {"muon": _muon, "lbfgs": _lbfgs}[name]()
+            return _muon()
     elif hasattr(name, "init") and hasattr(name, "update"):
-        return _own(name)
+        return _from_optax(name)
     raise InputError(
         f"optimizer expected one of {', '.join(NAMES)}, or an optax transformation; got {name!r}."
         f"{did_you_mean(name, NAMES)}"

@@ -1,4 +1,4 @@
-"""Keep compiled programs on disk, so that the next process starts at once."""
+"""What Lamina keeps on disk between runs: data sets that it fetched, and compiled programs."""
 
 from __future__ import annotations
 

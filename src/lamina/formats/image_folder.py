@@ -1,0 +1,213 @@
+"""A folder of pictures: one sub-folder a class, or pictures only, to predict for."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lamina.errors import FileFormatError, InputError, check_choice, check_number
+from lamina.formats.cifar import is_cifar
+from lamina.formats.dataset import Dataset
+from lamina.formats.idx import is_idx_folder
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
+)  # fmt: skip
+_PARTS = ("train", "test")
+_GREY_MODES = ("1", "L", "LA", "La")
+_DEEP_MODES = ("I", "F")  # and I;16 with its variants
+
+
+def read_image_folder(
+    path: str | Path,
+    size: tuple[int, int] | None = None,
+    skip_bad: bool = False,
+    part: str | None = None,
+) -> Dataset:
+    """Return the pictures of a folder, sorted by class and name.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder with one sub-folder a class; or with ``train`` and ``test`` that each hold such
+        sub-folders; or with pictures only, which then have no labels. Hidden files, links to
+        folders and links that leave the folder are passed over.
+    size : tuple of (int, int), optional
+        Height and width to resize every picture to (bilinear); without it all must be of one size.
+    skip_bad : bool, default False
+        Skip the pictures that cannot be read, with one warning that counts them.
+    part : {"train", "test"}, optional
+        Which part of a folder that has both, "train" where not given.
+
+    Returns
+    -------
+    Dataset
+        ``X`` uint8 of shape (n, h, w, c), c = 1 if all are grey and 3 if all are in colour; ``y``
+        the sub-folders' names (n,), or None; ``row_names`` relative to ``path``.
+
+    Notes
+    -----
+    Transparency is dropped and palettes are looked up; of an animation the first picture counts;
+    a camera's note of rotation (EXIF) is not applied.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path} expected a folder of images; got no such folder.")
+    if size is not None:
+        if len(size) != 2:
+            raise InputError(f"size expected (height, width); got {size!r}.")
+        check_number("height, in size,", size[0], whole=True, at_least=1)
+        check_number("width, in size,", size[1], whole=True, at_least=1)
+    root = path
+    if part is not None or has_test_part(path):
+        root = path / check_choice("part", part or "train", _PARTS)
+        if not has_test_part(path):
+            raise InputError(f"{path} expected the sub-folders train and test to read {part!r}.")
+    files, labels = _list_images(root)
+    X, kept = _read_all(path, files, size, skip_bad)
+    y = np.array(labels)[kept] if labels else None
+    names = tuple(files[i].relative_to(path).as_posix() for i in kept)
+    return Dataset(X, y, "images", str(path), names)
+
+
+def is_image_folder(path: str | Path) -> bool:
+    """Tell whether ``path`` is a folder that no other reader of images claims."""
+    return Path(path).is_dir() and not is_idx_folder(path) and not is_cifar(path)
+
+
+def has_test_part(path: str | Path) -> bool:
+    """Tell whether a folder holds ``train`` and ``test``, each with sub-folders."""
+    return all(next(_sub_folders(Path(path) / part), None) is not None for part in _PARTS)
+
+
+def _sub_folders(folder: Path) -> Iterator[Path]:
+    """Yield the sub-folders, sorted, without hidden ones and links."""
+    if folder.is_dir():
+        for entry in sorted(folder.iterdir()):
+            if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith("."):
+                yield entry
+
+
+def _is_image(path: Path, root: Path) -> bool:
+    """Tell whether a file is a visible image that lies within ``root``, links resolved."""
+    return (
+        path.suffix.lower() in _SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+        and path.resolve().is_relative_to(root)
+    )
+
+
+def _list_images(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the images, sorted, and the label of each; no labels for a flat folder."""
+    root = folder.resolve()
+    loose = sorted(entry for entry in folder.iterdir() if _is_image(entry, root))
+    files: list[Path] = []
+    labels: list[str] = []
+    for class_folder in _sub_folders(folder):
+        found: list[Path] = []
+        for parent, folders, names in os.walk(class_folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found += [image for name in names if _is_image(image := Path(parent, name), root)]
+        files += sorted(found)
+        labels += [class_folder.name] * len(found)
+    if loose and files:
+        raise InputError(
+            f"{folder} expected images in sub-folders, one a class, or images only; got both: "
+            f"{loose[0].name} and {files[0].relative_to(folder)}. Move one of them."
+        )
+    if not loose and not files:
+        raise InputError(
+            f"{folder} expected images ({' '.join(_SUFFIXES)}), in sub-folders, one a class, or "
+            "directly in it; got none."
+        )
+    return loose or files, labels
+
+
+def _read_all(
+    root: Path, files: list[Path], size: tuple[int, int] | None, skip_bad: bool
+) -> tuple[np.ndarray, list[int]]:
+    """Return the images (n, h, w, c) that could be read, and the index of each in ``files``."""
+    X = np.empty((0, 0, 0, 0), np.uint8)
+    kept: list[int] = []
+    bad: list[FileFormatError] = []
+    for index, file in enumerate(files):
+        try:
+            pixels = _read_image(file, size)
+        except FileFormatError as error:
+            if not skip_bad:
+                raise FileFormatError(f"{error} --skip-bad skips and counts such files.") from error
+            bad.append(error)
+            continue
+        if not kept:
+            X = np.empty((len(files), *pixels.shape), np.uint8)
+        elif pixels.shape != X.shape[1:]:
+            raise _clash(root, files[kept[0]], X.shape[1:], file, pixels.shape)
+        X[len(kept)] = pixels
+        kept.append(index)
+    if not kept:
+        raise FileFormatError(f"{root} has no image that can be read; the first: {bad[0]}")
+    if bad:
+        warnings.warn(
+            f"{root}: skipped {len(bad)} of {len(files)} images; the first: {bad[0]}", stacklevel=3
+        )
+    return X[: len(kept)], kept
+
+
+def _clash(
+    root: Path, first: Path, its_shape: tuple[int, ...], second: Path, other_shape: tuple[int, ...]
+) -> InputError:
+    """Return the error for two images that do not fit one array."""
+    (h, w, c), (other_h, other_w, other_c) = its_shape, other_shape
+    a, b = first.relative_to(root).as_posix(), second.relative_to(root).as_posix()
+    if c != other_c:
+        grey, colour = (a, b) if c == 1 else (b, a)
+        return InputError(
+            f"{root} expected all images grey or all in colour; got {grey} grey and {colour} in "
+            "colour. Convert the grey ones, e.g. PIL.Image.open(f).convert('RGB').save(f)."
+        )
+    return InputError(
+        f"{root} expected images of one size; got {a} of {h}x{w} and {b} of {other_h}x{other_w} "
+        "(height x width). Resize all with --size HxW, or size=(h, w)."
+    )
+
+
+def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    """Return one image as uint8 (h, w, 1) or (h, w, 3)."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes on odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _pixels(path, image, size)
+    except FileFormatError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them trip on
+        reason = str(error).replace(repr(str(path)), "this file").rstrip(".")
+        raise FileFormatError(f"{path} could not be read as an image: {reason}.") from error
+
+
+def _pixels(path: Path, image: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
+    """Return the image's first frame as grey or RGB, resized."""
+    from PIL import Image
+
+    if image.mode.startswith(_DEEP_MODES):
+        raise FileFormatError(
+            f"{path} expected 8 bits a channel; got Pillow's mode {image.mode}, of 16 or 32 bits. "
+            "Convert it to 8 bits, scaled as its brightness needs."
+        )
+    converted = image.convert("L" if image.mode in _GREY_MODES else "RGB")
+    if size is not None:
+        converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    pixels = np.asarray(converted, np.uint8)
+    return pixels.reshape(*pixels.shape[:2], -1)

@@ -1,0 +1,251 @@
+"""Tables on disk: CSV, TSV and Parquet, read into a `Dataset` and written from columns."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lamina.errors import FileFormatError, InputError, did_you_mean
+from lamina.formats.dataset import Dataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DELIMITERS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
+SUFFIXES = (*DELIMITERS, ".parquet")
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    target: str | Iterable[str] | None = None,
+    drop: str | Iterable[str] = (),
+) -> Dataset:
+    """Read a CSV, TSV or Parquet file into inputs and targets.
+
+    Parameters
+    ----------
+    path : path
+        A ``.csv`` or ``.tsv`` file (``.gz`` may follow; UTF-8, one header line) or ``.parquet``.
+    target : str, list of str or None
+        The column to predict; a list for several outputs; None where every column is an input.
+    drop : str or list of str
+        Columns to leave out of ``X``.
+
+    Returns
+    -------
+    Dataset
+        ``X`` is a DataFrame of n rows; ``y`` keeps the column's type, with shape (n,) for one name,
+        (n, k) for a list of k names, None without a target.
+
+    Notes
+    -----
+    Cells are kept as they stand, spaces included; what counts as missing is pandas' default (an
+    empty cell, NA, NaN, None, null, ...).
+    """
+    path = Path(path)
+    suffix = table_suffix(path)
+    frame = _read_parquet(path) if suffix == ".parquet" else _read_text(path, suffix)
+    if len(frame) == 0:
+        raise FileFormatError(
+            f"{path} expected at least one row, got none below its columns. Add rows of data."
+        )
+    dropped = [drop] if isinstance(drop, str) else list(drop)
+    targets = [] if target is None else [target] if isinstance(target, str) else list(target)
+    for name in (*targets, *dropped):
+        _check_column(path, frame, name)
+    X = frame.drop(columns=[*targets, *dropped])
+    if X.shape[1] == 0:
+        raise InputError(
+            f"{path} expected at least one input column, got none once the target and the dropped "
+            f"columns are taken out. Keep a column to predict from."
+        )
+    for name in targets:
+        _check_complete(path, name, frame[name].isna().to_numpy())
+    if target is None:
+        y = None
+    else:
+        y = frame[target if isinstance(target, str) else targets].to_numpy(copy=True)
+    return Dataset(X, y, "table", str(path))
+
+
+def write_predictions(path: str | os.PathLike[str], columns: Mapping[str, np.ndarray]) -> None:
+    """Write named columns as a table; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        A ``.csv`` or ``.tsv`` file (``.gz`` may follow) or ``.parquet``; replaced if it exists.
+    columns : dict of arrays of shape (n,)
+        One array for each column, in the order of writing.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    suffix = table_suffix(path)
+    shapes = {name: np.shape(column) for name, column in columns.items()}
+    if len(set(shapes.values())) != 1 or any(len(shape) != 1 for shape in shapes.values()):
+        got = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "no column"
+        raise InputError(
+            f"{path} expected columns of one length, shape (n,) each, got {got}. "
+            f"Split a matrix into a column for each output."
+        )
+    frame = pd.DataFrame(dict(columns))
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        if suffix == ".parquet":
+            frame.to_parquet(draft, engine="pyarrow", index=False)
+        else:
+            compression = "gzip" if suffix.endswith(".gz") else None
+            frame.to_csv(draft, sep=DELIMITERS[suffix], index=False, compression=compression)
+        os.replace(draft, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} expected a folder that can be written to, got: {error.strerror or error}. "
+            f"Choose another place for the predictions."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # gone already where all went well
+            draft.unlink()
+
+
+def table_suffix(path: Path) -> str:
+    """Return which of `SUFFIXES` the path ends in, else raise an error that lists them."""
+    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+    if suffix is None:
+        raise InputError(
+            f"{path} expected a table ending in {', '.join(SUFFIXES)}, got {path.suffix!r}. "
+            f"Rename the file or convert it."
+        )
+    return suffix
+
+
+def _read_text(path: Path, suffix: str) -> pd.DataFrame:
+    import pandas as pd
+
+    compression = "gzip" if suffix.endswith(".gz") else None
+    try:
+        _check_rows(path, DELIMITERS[suffix], compression)
+        return pd.read_csv(
+            path,
+            sep=DELIMITERS[suffix],
+            compression=compression,
+            encoding="utf-8-sig",
+            low_memory=False,  # one type for a whole column
+        )
+    except UnicodeDecodeError as error:
+        raise FileFormatError(
+            f"{path} expected text in UTF-8, got the byte 0x{error.object[error.start]:02x}. "
+            f"Save it as UTF-8, or check that it is a table at all."
+        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise FileFormatError(
+            f"{path} expected a whole gzip file, got: {error}. Compress or download it again."
+        ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except pd.errors.ParserError as error:
+        raise FileFormatError(
+            f"{path} expected a table, got: {error}. Check the quotes around that row's cells."
+        ) from error
+
+
+def _check_rows(path: Path, delimiter: str, compression: str | None) -> None:
+    """Raise unless every row is as wide as the header: pandas would pad or shift it in silence."""
+    open_text = gzip.open if compression else open
+    with open_text(path, "rt", encoding="utf-8-sig", newline="") as lines:
+        rows = csv.reader(lines, delimiter=delimiter)
+        header: list[str] | None = None
+        try:
+            for row in rows:
+                if not row or (len(row) == 1 and not row[0].strip()):
+                    continue  # a blank line
+                if header is None:
+                    header = row
+                    _check_header(path, header)
+                elif len(row) != len(header):
+                    raise FileFormatError(
+                        f"{path} expected {len(header)} cells in every row, as in its header, got "
+                        f"{len(row)} in line {rows.line_num}. Mend the line, or quote cells that "
+                        f"contain {delimiter!r}."
+                    )
+        except csv.Error as error:
+            raise FileFormatError(
+                f"{path} expected a table, got in line {rows.line_num}: {error}. "
+                f"Look there for a quote that is never closed."
+            ) from error
+    if header is None:
+        raise FileFormatError(
+            f"{path} expected a header and rows, got an empty file. Export or download it again."
+        )
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
+        _check_header(path, file.schema_arrow.names)
+        frame = file.read().to_pandas()
+    except (pyarrow.ArrowException, OSError) as error:  # OSError: a damaged page
+        raise FileFormatError(
+            f"{path} expected a Parquet file, got: {error} Write or download it again."
+        ) from error
+    named = any(name is not None for name in frame.index.names)  # an index that was a column
+    return frame.reset_index(drop=not named).rename(columns=str)
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    if any("\0" in name for name in names):
+        raise FileFormatError(
+            f"{path} expected a header of column names, got binary data. Is it a table at all?"
+        )
+    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
+    if repeated:
+        raise FileFormatError(
+            f"{path} expected every column to have its own name, got {_listed(repeated)} more than "
+            f"once. Rename the columns in its header."
+        )
+
+
+def _check_column(path: Path, frame: pd.DataFrame, name: str) -> None:
+    if name not in frame.columns:
+        raise InputError(
+            f"{path} expected a column {name!r}, got the columns {_listed(frame.columns)}."
+            f"{did_you_mean(name, frame.columns)}"
+        )
+
+
+def _check_complete(path: Path, name: str, missing: np.ndarray) -> None:
+    if missing.any():
+        raise InputError(
+            f"{path} expected a target in every row, got {missing.sum()} missing in column "
+            f"{name!r}, the first in row {missing.argmax() + 1} below the header. Fill them in or "
+            f"delete those rows (an empty cell, NA, None and null all count as missing)."
+        )
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path} expected a file that can be read, got: {error.strerror or error}. Check the path."
+    )
+
+
+def _listed(names: Iterable[str], most: int = 20) -> str:
+    """Return ``"'a', 'b'"``, cut short after ``most`` names."""
+    quoted = [repr(name) for name in names]
+    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + more
