@@ -18,7 +18,7 @@ from lamina.functions.penalties import penalty
 from lamina.layers.layer import Layer, Shape, Weights
 from lamina.training.batches import ArraySource
 from lamina.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau, fresh_copy
-from lamina.training.loop import Descent, Objective, Run, scores
+from lamina.training.loop import Descent, Objective, Run, evaluate, scores
 from lamina.training.metrics import METRICS
 from lamina.training.optimizers import optimizer
 from lamina.training.precision import computing_in, dtype_of
@@ -98,6 +98,8 @@ class NetworkEstimator(Estimator):
         mean over samples without the penalty.
     n_features_in_ : int
         Columns of X.
+    target_names_ : tuple of str, or None
+        The names of y's columns where it came from pandas.
     """
 
     loss: str | Loss = AUTO
@@ -177,6 +179,7 @@ class NetworkEstimator(Estimator):
         continuing = self.warm_start and hasattr(self, "weights_")
         X = self._matrix(X, reset=not continuing)
         targets = self._known_targets(y) if continuing else self._fit_targets(y)
+        self.target_names_ = _names_of(y)
         validation.check_same_length(X, targets)
         weight = validation.check_weights(sample_weight, len(X), self._dtype)
         held_out = self._validation(validation_data)
@@ -345,18 +348,36 @@ class NetworkEstimator(Estimator):
 
     # Using
 
-    def _scores(self, X: Any, *, probabilities: bool = False) -> np.ndarray:
-        """Return scores (n, K), or the loss's probabilities of them."""
+    def _check_fitted(self) -> None:
         if not hasattr(self, "weights_"):
             from sklearn.exceptions import NotFittedError
 
             raise NotFittedError(
                 f"This {type(self).__name__} is not fitted yet. Call fit before predicting."
             )
+
+    def _scores(self, X: Any, *, probabilities: bool = False) -> np.ndarray:
+        """Return scores (n, K), or the loss's probabilities of them."""
+        self._check_fitted()
         matrix = self._matrix(X, reset=False)
         link = self.loss_ if probabilities else None
         with computing_in(self.precision):
             return scores(self.network_, self.weights_, self.statistics_, matrix, link)
+
+    def evaluate(self, X, y, sample_weight=None) -> dict[str, float]:
+        """Return the mean loss and the metric on data, by their names in ``history_``.
+
+        Raises
+        ------
+        ValueError
+            For unusable data, labels unseen in training among it.
+        """
+        self._check_fitted()
+        with computing_in(self.precision):
+            X, targets, weight = self._validation((X, y, sample_weight))  # type: ignore
+            return evaluate(
+                self._objective(), self.weights_, self.statistics_, X, targets, weight
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to one ``.safetensors`` file; read it with `lamina.load`.
@@ -367,6 +388,14 @@ class NetworkEstimator(Estimator):
         from lamina.estimators.persistence import save
 
         save(self, path)
+
+
+def _names_of(y: Any) -> tuple[str, ...] | None:
+    """Return the names of a pandas Series or DataFrame's columns, None for anything else."""
+    if hasattr(y, "columns"):
+        return tuple(map(str, y.columns))
+    name = getattr(y, "name", None)
+    return None if name is None else (str(name),)
 
 
 def _to_numpy(state: TrainingState) -> TrainingState:

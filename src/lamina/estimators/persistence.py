@@ -56,6 +56,7 @@ def save(estimator: NetworkEstimator, path: str | Path) -> None:
         "encoder": _encoder_document(getattr(estimator, "encoder_", None)),
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": _names(estimator),
+        "target_names": getattr(estimator, "target_names_", None),
         "history": estimator.history_,
         "target": _target_document(estimator),
     }
@@ -101,6 +102,8 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEs
     estimator.n_features_in_ = document["n_features_in"]
     if document["feature_names_in"] is not None:
         estimator.feature_names_in_ = np.array(document["feature_names_in"], dtype=object)
+    names = document["target_names"]
+    estimator.target_names_ = None if names is None else tuple(map(str, names))
     if document["encoder"] is not None:
         estimator.encoder_ = encoder_from_document(document["encoder"])
     shape = tuple(document["input_shape"])

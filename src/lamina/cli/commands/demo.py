@@ -1,0 +1,51 @@
+"""``lamina demo``: handwritten digits, from pixels to a saved model, in some seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TEST_FRACTION, SEED = 0.25, 0
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put the model and the pictures.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Train on scikit-learn's handwritten digits and show what came of it."""
+    from lamina import LinearClassifier, MLPClassifier
+    from lamina.cache import use_compilation_cache
+    from lamina.cli import measure, show
+    from lamina.cli.data import train_and_test
+    from lamina.formats.encoders import encoder_for
+    from lamina.inspection import draw_confusion, draw_templates
+
+    use_compilation_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    train, test = train_and_test("digits", None, None, TEST_FRACTION, SEED)
+    assert test is not None
+    show.line("data", f"{len(train)} handwritten digits of 8×8 pixels to train on")
+    encoder = encoder_for(train)
+    linear = LinearClassifier(encoder=encoder, random_state=SEED).fit(train.X, train.y)
+    show.line("linear", f"scores = X W + b:        {measure.headline(linear, test)} never seen")
+    model = MLPClassifier(encoder=encoder, random_state=SEED).fit(train.X, train.y)
+    show.line("mlp", f"σ(σ(X W₀ + b₀) W₁ + b₁) W₂ + b₂:  {measure.headline(model, test)}")
+    confusion = measure.confusion_of(model, test)
+    show.console().print(show.confusion_table(confusion, model.classes_))
+    paths = {
+        "templates": folder / "templates.png",
+        "confusion": folder / "confusion.png",
+        "model": folder / "digits.safetensors",
+    }
+    image_shape = (8, 8, 1)
+    draw_templates(linear.coef_, linear.classes_.tolist(), image_shape).savefig(
+        paths["templates"], dpi=150
+    )
+    draw_confusion(confusion, model.classes_.tolist()).savefig(paths["confusion"], dpi=150)
+    model.save(paths["model"])
+    show.line("pictures", f"{paths['templates']} (each class's weights), {paths['confusion']}")
+    show.line("model", f"{paths['model']} ({show.file_size(paths['model'])})")
+    show.line("next", f"lamina inspect {paths['model']}")

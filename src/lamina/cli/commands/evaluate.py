@@ -1,0 +1,55 @@
+"""``lamina evaluate``: a saved model against data with known targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
+    data: Annotated[str, typer.Argument(help="Data with targets; the test part where it has one.")],
+    target: Annotated[
+        Optional[str], typer.Option(help="The target column; the one trained on if left out.")
+    ] = None,
+    size: Annotated[
+        Optional[str], typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
+    png: Annotated[
+        Optional[Path], typer.Option(help="Draw the confusion matrix into this file.")
+    ] = None,
+) -> None:
+    """Measure a saved model: loss and accuracy, by class; or errors and R²."""
+    from lamina.cache import use_compilation_cache
+    from lamina.cli import data as sources
+    from lamina.cli import measure, show
+    from lamina.cli.commands.fit import _size
+    from lamina.estimators.persistence import load
+    from lamina.formats.read import has_test_part
+
+    show.warnings_as_lines()
+    estimator = load(model)
+    use_compilation_cache()
+    names = estimator.target_names_
+    dataset = sources.read_labelled(
+        data,
+        target or (names[0] if names else None),
+        part="test" if has_test_part(data) else None,
+        size=_size(size),
+        skip_bad=skip_bad,
+    )
+    figures = estimator.evaluate(dataset.X, dataset.y)
+    show.line("model", f"{model}: {type(estimator).__name__}")
+    show.line("data", f"{dataset.source}: {len(dataset):,} rows")
+    show.line("result", measure.headline(estimator, dataset))
+    show.line("loss", f"{figures['loss']:.4g}")
+    measure.details(estimator, dataset)
+    if png is not None:
+        from lamina.inspection import draw_confusion
+
+        confusion = measure.confusion_of(estimator, dataset)
+        draw_confusion(confusion, estimator.classes_.tolist()).savefig(png, dpi=150)
+        show.line("picture", png)

@@ -1,0 +1,207 @@
+"""``lamina fit``: from a file to a trained, saved network."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from lamina.errors import DivergenceError, InputError, check_choice, check_number
+
+MODELS = {
+    "linear": ("LinearClassifier", "LinearRegressor"),
+    "mlp": ("MLPClassifier", "MLPRegressor"),
+}
+"""Estimators by the name of their family: for classes, for values."""
+
+TASKS = ("auto", "classify", "regress")
+
+
+def fit(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A table (.csv, .tsv, .parquet), .npz, IDX or CIFAR files, a folder of images "
+            "with a folder per class, or a known data set's name (see lamina datasets)."
+        ),
+    ],
+    target: Annotated[
+        Optional[str], typer.Option(help="The column to predict; tables only.")
+    ] = None,
+    model: Annotated[str, typer.Option(help=f"The network: {', '.join(MODELS)}.")] = "mlp",
+    out: Annotated[
+        Optional[Path],
+        typer.Option("--out", "-o", help="The model file; a new file named after the data if left out."),
+    ] = None,
+    task: Annotated[str, typer.Option(help="classify, regress, or auto: by the target.")] = "auto",
+    test: Annotated[Optional[str], typer.Option(help="Test data; never trained on.")] = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of rows held out to test on, where there is no test data.")
+    ] = 0.2,
+    validation: Annotated[
+        Optional[str], typer.Option(help="Data to validate on after each epoch.")
+    ] = None,
+    drop: Annotated[
+        Optional[list[str]], typer.Option(help="A column to leave out; may be repeated.")
+    ] = None,
+    size: Annotated[
+        Optional[str], typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
+    hidden: Annotated[
+        Optional[str], typer.Option(help="Units of each hidden layer: 256,128. [mlp]")
+    ] = None,
+    activation: Annotated[Optional[str], typer.Option(help="relu, tanh, gelu, … [mlp]")] = None,
+    init: Annotated[Optional[str], typer.Option(help="he, glorot, lecun, … [mlp]")] = None,
+    dropout: Annotated[
+        Optional[float], typer.Option(help="Share of hidden outputs dropped in training. [mlp]")
+    ] = None,
+    loss: Annotated[
+        Optional[str], typer.Option(help="softmax, hinge; squared, absolute, huber.")
+    ] = None,
+    penalty: Annotated[
+        Optional[str], typer.Option(help="l1, l2, elastic_net, or none; on weight matrices.")
+    ] = None,
+    alpha: Annotated[Optional[float], typer.Option(help="The penalty's strength.")] = None,
+    l1_ratio: Annotated[Optional[float], typer.Option(help="Share of L1 in elastic_net.")] = None,
+    optimizer: Annotated[
+        Optional[str],
+        typer.Option(
+            help="gd, sgd, momentum, nesterov, rmsprop, adam, adamw, muon, lbfgs."
+        ),
+    ] = None,
+    learning_rate: Annotated[Optional[float], typer.Option(help="The base rate.")] = None,
+    schedule: Annotated[
+        Optional[str], typer.Option(help="constant, cosine, one_cycle, exponential, plateau.")
+    ] = None,
+    clip_norm: Annotated[Optional[float], typer.Option(help="Bound on the gradient norm.")] = None,
+    batch_size: Annotated[Optional[int], typer.Option(help="Samples a step.")] = None,
+    epochs: Annotated[Optional[int], typer.Option(help="Passes over the data.")] = None,
+    early_stopping: Annotated[
+        Optional[int],
+        typer.Option(help="Stop after so many epochs without a better validation loss."),
+    ] = None,
+    class_weight: Annotated[
+        Optional[str], typer.Option(help="balanced: every class counts the same in all.")
+    ] = None,
+    precision: Annotated[Optional[str], typer.Option(help="float32 or float64.")] = None,
+    seed: Annotated[int, typer.Option(help="Seeds the split, the weights and the order.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Train a network on a file and save it."""
+    from lamina.cache import use_compilation_cache
+    from lamina.cli import data as sources
+    from lamina.cli import measure, show
+    from lamina.formats.encoders import encoder_for
+
+    show.warnings_as_lines()
+    check_choice("--model", model, MODELS)
+    check_choice("--task", task, TASKS)
+    check_number("--test-fraction", test_fraction, at_least=0, below=1)
+    path = _writable(out, data)
+    reading: dict[str, Any] = {"drop": drop or (), "size": _size(size), "skip_bad": skip_bad}
+    train, held_out = sources.train_and_test(data, target, test, test_fraction, seed, **reading)
+    assert train.y is not None
+    classify = sources.is_classification(train.y) if task == "auto" else task == "classify"
+    settings = dict(
+        hidden=_units(hidden), activation=activation, init=init, dropout=dropout, loss=loss,
+        penalty=penalty, alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer,
+        learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
+        max_epochs=epochs, early_stopping=early_stopping, class_weight=class_weight,
+        precision=precision,
+    )  # fmt: skip
+    estimator = _estimator(MODELS[model][0 if classify else 1], settings)
+    estimator.encoder, estimator.random_state = encoder_for(train), seed
+    estimator.verbose = 0 if quiet else 1
+    validate = None if validation is None else sources.read_labelled(validation, target, **reading)
+
+    use_compilation_cache()
+    show.line("data", f"{train.source}: {len(train):,} rows to train on")
+    try:
+        estimator.fit(
+            train.X,
+            sources.with_name(train.y, target),
+            validation_data=None if validate is None else (validate.X, validate.y),
+        )
+    except DivergenceError as error:
+        raise _saved_what_there_is(estimator, path, error) from None
+    _report(estimator, classify)
+    if held_out is not None:
+        show.line("test", measure.headline(estimator, held_out))
+    estimator.save(path)
+    show.line("saved", f"{path} ({show.file_size(path)})")
+
+
+def _report(estimator: Any, classify: bool) -> None:
+    from lamina.cli import show
+    from lamina.estimators.persistence import flatten
+
+    arrays = flatten(estimator.weights_)
+    matrices = [f"{name} {'×'.join(map(str, W.shape))}" for name, W in arrays.items() if W.ndim > 1]
+    count = sum(W.size for W in arrays.values())
+    kind = f"{len(estimator.classes_)} classes" if classify else "values"
+    show.line("model", f"{type(estimator).__name__}, {kind}, {count:,} weights: " + ", ".join(matrices))
+    history = estimator.history_
+    shown = {k: v[-1] for k, v in history.items() if k not in ("epoch", "learning_rate", "seconds")}
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
+    seconds = sum(history["seconds"])
+    show.line("trained", f"{len(history['loss'])} epochs in {seconds:.1f} s: {figures}")
+
+
+def _estimator(name: str, settings: dict[str, Any]) -> Any:
+    import lamina
+
+    cls = getattr(lamina, name)
+    known = {field.name for field in fields(cls)}
+    given = {key: value for key, value in settings.items() if value is not None}
+    strange = [key for key in given if key not in known]
+    if strange:
+        raise InputError(
+            f"--{strange[0].replace('_', '-')} expected a model that has it, got {name}. "
+            "Leave it out or choose another --model."
+        )
+    if given.get("penalty") == "none":
+        given["penalty"] = None
+    return cls(**given)
+
+
+def _saved_what_there_is(estimator: Any, path: Path, error: DivergenceError) -> DivergenceError:
+    """Save the last good weights, and say so."""
+    if estimator.history_.get("loss"):
+        estimator.save(path)
+        error = DivergenceError(f"{error} They are saved in {path}.")
+    error.exit_status = 1  # type: ignore
+    return error
+
+
+def _writable(out: Path | None, data: str) -> Path:
+    """Return where to write, found out before training: never over a file that was not named."""
+    if out is None:
+        stem = Path(data.rstrip("/\\")).name.split(".")[0] or "model"
+        out = Path(f"{stem}.safetensors")
+        number = 2
+        while out.exists():
+            out, number = Path(f"{stem}-{number}.safetensors"), number + 1
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"--out expected a file in a folder that exists, got {out}.")
+    return out
+
+
+def _units(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise InputError(f"--hidden expected units like 256,128; got {text!r}.") from None
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise InputError(f"--size expected HEIGHTxWIDTH like 32x32; got {text!r}.")
+    return int(height), int(width)

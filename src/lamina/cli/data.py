@@ -1,0 +1,72 @@
+"""Data for the commands: read, split, and tell classes from values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lamina.errors import InputError
+from lamina.formats.dataset import Dataset
+from lamina.formats.read import has_test_part, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_INTEGER_CLASSES = 20
+
+
+def read_labelled(path: str | Path, target: str | None, **options: Any) -> Dataset:
+    """Read data that must have targets; a table needs to be told which column."""
+    dataset = read(path, target=target, **options)
+    if dataset.y is None:
+        remedy = "Name its column: --target NAME." if dataset.kind == "table" else ""
+        if dataset.kind == "table":
+            remedy += f" Columns: {', '.join(map(str, list(dataset.X.columns)[:20]))}."  # type: ignore
+        raise InputError(f"{path} expected a target for each row, got inputs only. {remedy}".strip())
+    return dataset
+
+
+def train_and_test(
+    path: str | Path,
+    target: str | None,
+    test: str | Path | None,
+    test_fraction: float,
+    seed: int,
+    **options: Any,
+) -> tuple[Dataset, Dataset | None]:
+    """Return what to train on, and what to test on: given, the source's own, or held out at random."""
+    if test is not None:
+        return read_labelled(path, target, **options), read_labelled(test, target, **options)
+    if has_test_part(path):
+        parts = (read_labelled(path, target, part=part, **options) for part in ("train", "test"))
+        return next(parts), next(parts)
+    dataset = read_labelled(path, target, **options)
+    if test_fraction == 0:
+        return dataset, None
+    order = np.random.default_rng((seed, 2)).permutation(len(dataset))
+    held_out = round(test_fraction * len(dataset))
+    if not 0 < held_out < len(dataset):
+        raise InputError(
+            f"--test-fraction expected to leave rows to train and to test on, got {test_fraction} "
+            f"of {len(dataset)} rows. Use --test-fraction 0 to train on all."
+        )
+    return dataset.take(np.sort(order[held_out:])), dataset.take(np.sort(order[:held_out]))
+
+
+def is_classification(y: np.ndarray) -> bool:
+    """Whether targets look like classes: text, booleans, or few distinct whole numbers."""
+    if y.ndim > 1:
+        return bool(np.isin(y, (0, 1)).all())
+    if y.dtype.kind in "iu":
+        return len(np.unique(y)) <= max(MOST_INTEGER_CLASSES, len(y) ** 0.5)
+    return y.dtype.kind not in "fc"
+
+
+def with_name(y: np.ndarray, target: str | None) -> Any:
+    """Return targets that remember their column's name, so that the model file can keep it."""
+    if target is None:
+        return y
+    import pandas as pd
+
+    return pd.Series(y, name=target)

@@ -1,0 +1,72 @@
+"""What commands print: figures, tables, matrices. Plain text when piped."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST_CLASSES_SHOWN = 20
+
+
+def console() -> Console:
+    """Return the console for standard output; wide when piped, so that no line is cut."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=True)
+
+
+def warnings_as_lines() -> None:
+    """Print warnings as one line each, without the source line that raised them."""
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        print(f"lamina: warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Any:
+    """Return a table with numbers to the right; the first column is text."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, column in enumerate(columns):
+        made.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
+    for row in rows:
+        made.add_row(*(_escaped(str(cell)) for cell in row))
+    return made
+
+
+def _escaped(text: str) -> str:
+    """Return text that the terminal shows as it is: no markup, no control characters."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else "�" for c in text))
+
+
+def line(label: str, text: object) -> None:
+    """Print one labelled line."""
+    console().print(f"[bold]{label:<9}[/bold] {_escaped(str(text))}")
+
+
+def file_size(path: str | Path) -> str:
+    """Return a file's size in kB or MB."""
+    size = Path(path).stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def confusion_table(confusion: np.ndarray, names: Sequence[object]) -> Any:
+    """Return a confusion matrix as a table: true classes down, predicted ones across."""
+    rows = [
+        [name, *(count if count else "·" for count in counts)]
+        for name, counts in zip(names, confusion.tolist(), strict=True)
+    ]
+    return table(["true \\ predicted", *map(str, names)], rows)
