@@ -25,7 +25,7 @@ _HOME = {
     "use_compilation_cache": "cache",
 }
 
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOME, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from lamina.cache import use_compilation_cache as use_compilation_cache

@@ -1,4 +1,4 @@
-"""What Lamina raises: one clear sentence each, with the subject, what was expected, what came, and the remedy."""
+"""What Lamina raises: one clear sentence with subject, what was expected, what came, a remedy."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def check_choice(subject: str, value: object, choices: Iterable[str]) -> str:
 
     Examples
     --------
-    >>> check_choice("activation", "rleu", ["relu", "tanh"])
+    >>> check_choice("init", "hee", ["he", "lecun"])
     Traceback (most recent call last):
         ...
-    lamina.errors.InputError: activation expected one of relu, tanh; got 'rleu'. Did you mean 'relu'?
+    lamina.errors.InputError: init expected one of he, lecun; got 'hee'. Did you mean 'he'?
     """
     names = list(choices)
     if isinstance(value, str) and value in names:

@@ -23,7 +23,9 @@ def read_labelled(path: str | Path, target: str | None, **options: Any) -> Datas
         remedy = "Name its column: --target NAME." if dataset.kind == "table" else ""
         if dataset.kind == "table":
             remedy += f" Columns: {', '.join(map(str, list(dataset.X.columns)[:20]))}."  # type: ignore
-        raise InputError(f"{path} expected a target for each row, got inputs only. {remedy}".strip())
+        raise InputError(
+            f"{path} expected a target for each row, got inputs only. {remedy}".strip()
+        )
     return dataset
 
 
@@ -35,7 +37,7 @@ def train_and_test(
     seed: int,
     **options: Any,
 ) -> tuple[Dataset, Dataset | None]:
-    """Return what to train on, and what to test on: given, the source's own, or held out at random."""
+    """Return what to train on and to test on: given, the source's own, or held out at random."""
     if test is not None:
         return read_labelled(path, target, **options), read_labelled(test, target, **options)
     if has_test_part(path):

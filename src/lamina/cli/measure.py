@@ -40,14 +40,14 @@ def _classes(model: Classifier, data: Dataset) -> None:
 
     found = model.predict(data.X)
     labels = model.classes_
-    parts = precision_recall_fscore_support(data.y, found, labels=labels, zero_division=0)
+    parts = precision_recall_fscore_support(data.y, found, labels=labels, zero_division=0)  # type: ignore
     rows = [
         [label, f"{p:.3f}", f"{r:.3f}", f"{f:.3f}", f"{int(n):,}"]
-        for label, p, r, f, n in zip(labels, *parts, strict=True)
+        for label, p, r, f, n in zip(labels, *map(np.asarray, parts), strict=True)
     ]
     console().print(table(["class", "precision", "recall", "F1", "rows"], rows))
     if found.ndim == 1 and len(labels) <= MOST_CLASSES_SHOWN:
-        console().print(confusion_table(confusion_of(model, data), labels))
+        console().print(confusion_table(confusion_of(model, data), labels.tolist()))
 
 
 def _values(model: Any, data: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""What every network estimator does: check, build a network, run the training loop, keep the result."""
+"""What every network estimator does: check, build a network, run the loop, keep the result."""
 
 from __future__ import annotations
 
@@ -127,6 +127,11 @@ class NetworkEstimator(Estimator):
 
     # What a subclass says
 
+    @property
+    def _outputs(self) -> int:
+        """Scores a sample."""
+        raise NotImplementedError
+
     def _network(self, input_shape: Shape, outputs: int) -> Layer:
         raise NotImplementedError
 
@@ -189,11 +194,13 @@ class NetworkEstimator(Estimator):
         if not continuing:
             self.history_: dict[str, list[float]] = {}
             self._build(X.shape[1:], targets, seed)
-        descent = self._descent(partial=False)
+        descent = self._descent(len(X), partial=False)
         state = fresh_state(self.weights_, self.statistics_, descent.optimizer, seed)
         source = self._source(X, targets, weight, descent, seed)
         epochs = self.max_epochs or self._usual_epochs(source.steps_per_epoch)
-        self._run(Run(self._objective(), descent, state, source, epochs, held_out, self._watchers()))
+        self._run(
+            Run(self._objective(), descent, state, source, epochs, held_out, self._watchers())
+        )
         return self
 
     def _partial_fit(self, X, y, sample_weight):
@@ -208,7 +215,7 @@ class NetworkEstimator(Estimator):
         targets = self._known_targets(y)
         validation.check_same_length(X, targets)
         weight = validation.check_weights(sample_weight, len(X), self._dtype)
-        descent = self._descent(partial=True)
+        descent = self._descent(len(X), partial=True)
         if first:
             seed = validation.seed_from(self.random_state)
             self.history_ = {}
@@ -226,16 +233,12 @@ class NetworkEstimator(Estimator):
         return self
 
     def _check_numbers(self) -> None:
-        optional = {
-            "learning_rate": dict(above=0),
-            "clip_norm": dict(above=0),
-            "batch_size": dict(at_least=1, whole=True),
-            "max_epochs": dict(at_least=1, whole=True),
-            "early_stopping": dict(at_least=1, whole=True),
-        }
-        for name, bounds in optional.items():
+        for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), **bounds)
+                check_number(name, getattr(self, name), above=0)
+        for name in ("batch_size", "max_epochs", "early_stopping"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), at_least=1, whole=True)
         check_number("validation_fraction", self.validation_fraction, above=0, below=1)
 
     def _matrix(self, X: Any, *, reset: bool) -> np.ndarray:
@@ -277,13 +280,13 @@ class NetworkEstimator(Estimator):
         strength = penalty(self.penalty, self.alpha, self.l1_ratio)
         return Objective(self.network_, self.loss_, METRICS[self.loss_.target], strength)
 
-    def _descent(self, *, partial: bool) -> Descent:
-        method = optimizer(self._optimizer_name(partial))
+    def _descent(self, samples: int, *, partial: bool) -> Descent:
+        method = optimizer(self._optimizer_name(samples, partial=partial))
         rate = method.learning_rate if self.learning_rate is None else self.learning_rate
         shape = schedule("constant" if partial else self.schedule)
         return Descent(method, float(rate), shape, self.clip_norm)
 
-    def _optimizer_name(self, partial: bool) -> Any:
+    def _optimizer_name(self, samples: int, *, partial: bool) -> Any:
         return self.optimizer
 
     def _source(self, X, targets, weight, descent: Descent, seed: int) -> ArraySource:
@@ -375,9 +378,7 @@ class NetworkEstimator(Estimator):
         self._check_fitted()
         with computing_in(self.precision):
             X, targets, weight = self._validation((X, y, sample_weight))  # type: ignore
-            return evaluate(
-                self._objective(), self.weights_, self.statistics_, X, targets, weight
-            )
+            return evaluate(self._objective(), self.weights_, self.statistics_, X, targets, weight)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to one ``.safetensors`` file; read it with `lamina.load`.

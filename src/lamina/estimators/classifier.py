@@ -74,8 +74,7 @@ class Classifier(NetworkEstimator):
                     f"y expected {len(self.classes_)} label columns, as in training, "
                     f"got {labels.shape[1]}."
                 )
-            dense = labels.toarray() if hasattr(labels, "toarray") else labels
-            return np.ascontiguousarray(dense, self._dtype)
+            return np.ascontiguousarray(labels, self._dtype)
         index = np.searchsorted(self.classes_, labels)
         known = self.classes_[np.minimum(index, len(self.classes_) - 1)] == labels
         if not known.all():

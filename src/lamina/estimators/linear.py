@@ -15,6 +15,9 @@ from lamina.functions.penalties import penalty
 from lamina.layers.dense import Dense
 from lamina.layers.layer import Layer, Shape
 from lamina.layers.sequential import Sequential
+from lamina.training.schedules import Schedule
+
+MOST_FULL_BATCH_SAMPLES = 10_000
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -24,24 +27,26 @@ class _Linear(NetworkEstimator):
     Parameters
     ----------
     optimizer : str or optax.GradientTransformation
-        ``"auto"`` is lbfgs where the objective is smooth, and adam for the hinge loss, an L1
-        penalty, and `partial_fit`.
+        ``"auto"`` is lbfgs for up to 10,000 samples of a smooth objective, and adam for more
+        samples, the hinge loss, an L1 penalty, and `partial_fit`.
     **others
         See `NetworkEstimator`.
     """
 
     penalty: str | None = "l2"
     optimizer: Any = AUTO
+    schedule: str | Schedule = "cosine"
 
     def _network(self, input_shape: Shape, outputs: int) -> Layer:
         return Sequential([Dense(outputs, init="zeros")])
 
-    def _optimizer_name(self, partial: bool) -> Any:
-        if self.optimizer != AUTO:
+    def _optimizer_name(self, samples: int, *, partial: bool) -> Any:
+        if not (isinstance(self.optimizer, str) and self.optimizer == AUTO):
             return self.optimizer
         smooth = not isinstance(loss(self.loss_), Hinge)
         smooth &= not penalty(self.penalty, self.alpha, self.l1_ratio).l1
-        return "lbfgs" if smooth and not partial else "adam"
+        small = samples <= MOST_FULL_BATCH_SAMPLES
+        return "lbfgs" if smooth and small and not partial else "adam"
 
     @property
     def coef_(self) -> np.ndarray:

@@ -115,4 +115,3 @@ class Regressor(NetworkEstimator):
         tags.estimator_type = "regressor"
         tags.regressor_tags = RegressorTags()
         return tags
-

@@ -41,7 +41,7 @@ def check_matrix(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndarr
             return matrix
     from sklearn.utils.validation import validate_data
 
-    return validate_data(estimator, X, reset=reset, dtype=dtype, order="C")
+    return np.asarray(validate_data(estimator, X, reset=reset, dtype=dtype, order="C"))
 
 
 def _is_clean(X: Any) -> bool:
@@ -80,7 +80,8 @@ def check_labels(y: Any) -> np.ndarray:
         )
     check_classification_targets(y)
     if type_of_target(y) == "multilabel-indicator":
-        return check_array(y, accept_sparse="csr", input_name="y")
+        dense = y.toarray() if hasattr(y, "toarray") else y  # type: ignore
+        return check_array(dense, input_name="y")
     labels = column_or_1d(y, warn=True)
     assert_all_finite(labels, input_name="y")
     return labels
@@ -88,8 +89,6 @@ def check_labels(y: Any) -> np.ndarray:
 
 def check_values(y: Any) -> np.ndarray:
     """Return real targets as a float64 array of shape (n,) or (n, k)."""
-    from numbers import Number
-
     if y is None:
         raise InputError(
             "fit requires y to be passed, but the target y is None. Pass one value for each row."
@@ -100,8 +99,8 @@ def check_values(y: Any) -> np.ndarray:
             return values
     from sklearn.utils.validation import check_array, column_or_1d
 
-    values = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
-    assert not isinstance(values, Number)
+    checked = check_array(y, dtype="numeric", ensure_2d=False, input_name="y")
+    values = np.asarray(checked, np.float64)
     return column_or_1d(values, warn=True) if values.ndim == 2 and values.shape[1] == 1 else values
 
 
@@ -136,7 +135,7 @@ def check_weights(sample_weight: Any, n: int, dtype: Any) -> np.ndarray | None:
 
 
 def seed_from(random_state: Any) -> int:
-    """Return a seed below 2³¹ from None (fresh), an integer, or a NumPy generator (drawn from it)."""
+    """Return a seed below 2³¹: a fresh one for None, the integer, or one drawn from a generator."""
     if random_state is None:
         return int(np.random.default_rng().integers(2**31))
     if isinstance(random_state, int | np.integer) and random_state >= 0:

@@ -71,10 +71,8 @@ def _forward(X, W, b, activation):
 def _backward(activation, saved, dA):
     X, W, b, A_or_Y = saved
     sigma = ACTIVATIONS[activation]
-    if sigma.pullback:
-        dY = sigma.pullback(A_or_Y, dA)
-    else:
-        dY = jax.vjp(sigma.function, A_or_Y)[1](dA)[0]
+    pullback = sigma.pullback or (lambda Y, dA: jax.vjp(sigma.function, Y)[1](dA)[0])
+    dY = pullback(A_or_Y, dA)
     return dY @ W.T, X.T @ dY, None if b is None else jnp.sum(dY, axis=0)
 
 

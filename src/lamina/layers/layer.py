@@ -81,7 +81,7 @@ class Layer(ABC):
         """
 
     def penalties(self, weights: Weights, default: Penalty) -> Weights:
-        """Return a `Penalty` for each weight: the layer's own or ``default`` for matrices ``W…``."""
+        """Return each weight's `Penalty`: the layer's own or ``default`` for matrices ``W…``."""
         own = getattr(self, "penalty", None)
         chosen = default if own is None else own
         return {name: chosen if name.startswith("W") else Penalty() for name in weights}

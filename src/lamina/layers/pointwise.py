@@ -70,6 +70,7 @@ class Dropout(Layer):
         """Return ``X`` with entries dropped, in training."""
         if not train or self.rate == 0:
             return X, statistics
+        assert key is not None, "training with dropout needs a key"
         kept = jax.random.bernoulli(key, 1 - self.rate, X.shape)
         return jnp.where(kept, X / (1 - self.rate), 0), statistics
 

@@ -63,36 +63,35 @@ class Sequential(Layer):
 
     def output_shape(self, input_shape: Shape, name: str = "") -> Shape:
         """Return one sample's shape after the last layer."""
-        for _, _, input_shape in self._shapes(input_shape, name):
-            pass
-        return input_shape
-
-    def _shapes(self, shape: Shape, name: str = "") -> Iterator[tuple[str, Layer, Shape]]:
-        """Yield each layer's name, the layer, and one sample's shape after it."""
+        shape = input_shape
         for key, layer in self.named():
             shape = layer.output_shape(shape, f"{name}/{key}" if name else key)
-            yield key, layer, shape
+        return shape
 
     def initialize(self, rng: np.random.Generator, input_shape: Shape) -> tuple[Weights, Weights]:
         """Return weights and statistics by layer name; layers without any are left out."""
         weights: Weights = {}
         statistics: Weights = {}
-        for name, layer, shape in self._shapes(input_shape):
-            layer_weights, layer_statistics = layer.initialize(rng, input_shape)
+        shape = input_shape
+        for name, layer in self.named():
+            layer_weights, layer_statistics = layer.initialize(rng, shape)
             if layer_weights:
                 weights[name] = layer_weights
             if layer_statistics:
                 statistics[name] = layer_statistics
-            input_shape = shape
+            shape = layer.output_shape(shape, name)
         return weights, statistics
 
     def apply(self, weights, statistics, X, *, train, key):
         """Return the last layer's output."""
-        after = dict(statistics)
-        for name, X, layer_statistics in self.walk(weights, statistics, X, train=train, key=key):
+        A, after = X, dict(statistics)
+        for name, output, layer_statistics in self.walk(
+            weights, statistics, X, train=train, key=key
+        ):
+            A = output
             if name in after:
                 after[name] = layer_statistics
-        return X, after
+        return A, after
 
     def walk(
         self, weights, statistics, X, *, train=False, key=None

@@ -52,8 +52,15 @@ class Block(NamedTuple):
 class Source(Protocol):
     """Where blocks come from."""
 
-    batch_size: int
-    steps_per_epoch: int
+    @property
+    def batch_size(self) -> int:
+        """Samples a step."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Minibatches an epoch."""
+        ...
 
     def blocks(self, epoch: int, first_step: int = 0) -> Iterator[Block]:
         """Yield the blocks of one epoch, from a step of it on; the same ones whenever asked."""
@@ -127,12 +134,11 @@ class ArraySource:
 
         n = len(X)
         rows = bucket(n, X[:1].nbytes)
-        padded = (pad_rows(X, rows), pad_rows(y, rows))
-        padded += (None if weight is None else pad_rows(weight, rows),)
-        on_device = jax.device_put(padded)
+        padded = [None if array is None else pad_rows(array, rows) for array in (X, y, weight)]
+        X, y, weight = jax.device_put(padded)
         batch = n if batch_size is None else min(batch_size, n)
         whole = batch == n
-        return cls(*on_device, n, batch, shuffle and not whole, seed, block_steps)
+        return cls(X, y, weight, n, batch, shuffle and not whole, seed, block_steps)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -19,7 +19,7 @@ Record = dict[str, float]
 
 
 class Callback:
-    """Watches a run. Override what you need; a callback may keep state, and is copied for each fit."""
+    """Watches a run. Override what you need; it may keep state, and is copied for each fit."""
 
     def on_start(self, run: Run) -> None:
         """Before the first step."""

@@ -1,8 +1,8 @@
-"""First-order descent directions: how a gradient ``g`` becomes the direction ``d`` of a step ``-η d``.
+"""Descent directions: how a gradient ``g`` becomes the direction ``d`` of a step ``-η d``.
 
 Each is a pair of functions with the signatures of an `optax.GradientTransformation`, equal to
-optax's to rounding (a test compares them) and written out here for two reasons: the whole step of
-all weights is one of the kernels that a native twin replaces, and importing optax takes as long as
+optax's to rounding (a test compares them), and written out here for two reasons: the step of all
+weights is one of the kernels that a native twin replaces, and importing optax takes as long as
 training a small model. Trees of arrays in, trees of arrays out; states start at zero.
 """
 
@@ -102,7 +102,5 @@ def _adam(g, state, *_):
 
 
 RMSPROP = Direction(lambda weights: RmsState(_zeros(weights)), _rmsprop)
-ADAM = Direction(
-    lambda weights: AdamState(np.float32(0), _zeros(weights), _zeros(weights)), _adam
-)
+ADAM = Direction(lambda weights: AdamState(np.float32(0), _zeros(weights), _zeros(weights)), _adam)
 LBFGS = Direction(lbfgs.initial_state, lbfgs.update)

@@ -1,9 +1,9 @@
 """Limited-memory BFGS: the inverse Hessian applied by two loops over the last steps.
 
 Source: Nocedal and Wright, Numerical Optimization, 2006, algorithm 7.4 (two-loop recursion) and
-section 3.1 (backtracking to Armijo's condition). A pair (s, y) is kept only where ``sᵀy > 0``, which
-keeps the inverse Hessian positive definite without a Wolfe search; compiling optax's Wolfe search
-takes five times as long as compiling all of this.
+section 3.1 (backtracking to Armijo's condition). A pair (s, y) is kept only where ``sᵀy > 0``,
+which keeps the inverse Hessian positive definite without a Wolfe search; compiling optax's Wolfe
+search takes several times as long as compiling all of this.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from lamina.training.program import (
 from lamina.training.schedules import Schedule
 from lamina.training.state import Totals, TrainingState, no_totals
 
+NO_PENALTY = Penalty()
 EVALUATION_ELEMENTS = 1 << 22
 """About how many input numbers are scored in one call."""
 
@@ -57,7 +58,7 @@ class Objective:
     network: Layer
     loss: Loss
     metric: Metric
-    penalty: Penalty = Penalty()
+    penalty: Penalty = NO_PENALTY
 
     def strengths(self, weights: Weights) -> tuple[Any, Any]:
         """Return the L1 and L2 strengths, each shaped like ``weights``, or None where all are 0."""
@@ -242,8 +243,11 @@ class Run:
         for name, value in record.items():
             self.history.setdefault(name, []).append(value)
         self.epoch += 1
-        self.change_state(epoch=np.int32(self.epoch), batch=np.int32(0), totals=no_totals(self.dtype))
-        return any([callback.on_epoch(self, record) for callback in self.callbacks])
+        self.change_state(
+            epoch=np.int32(self.epoch), batch=np.int32(0), totals=no_totals(self.dtype)
+        )
+        wishes = [callback.on_epoch(self, record) for callback in self.callbacks]
+        return any(wishes)
 
     def change_state(self, **changes: Any) -> None:
         """Replace parts of the state."""

@@ -85,7 +85,7 @@ NAMES = (*_OWN, "muon")
 
 @cache
 def _muon() -> Optimizer:
-    """Orthogonalised momentum for matrices, Adam at a tenth of the rate for the rest (Jordan 2024)."""
+    """Orthogonalised momentum for matrices, Adam at a tenth of the rate for biases (Jordan)."""
     import optax
     from optax.contrib import muon
 

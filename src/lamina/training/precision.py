@@ -17,7 +17,7 @@ def dtype_of(precision: str) -> type[np.floating]:
 
 
 def computing_in(precision: str) -> AbstractContextManager:
-    """Return a context in which arrays of this precision keep it: JAX otherwise makes float32 of all."""
+    """Return a context in which arrays of this precision keep it; JAX's own is float32."""
     if dtype_of(precision) is np.float32:
         return nullcontext()
     import jax

@@ -1,8 +1,8 @@
-"""The compiled programs: one that trains on a block of minibatches, one that evaluates, one that scores.
+"""The compiled programs: one trains on a block of minibatches, one evaluates, one scores.
 
-A program depends on the network, the loss, what is measured and the optimiser; all numbers that a user
-tunes (rates, penalty strengths, the clipping norm) are arguments. So fits that differ in those, a
-whole grid search of them, share one compilation. Programs are kept by what they depend on.
+A program depends on the network, the loss, what is measured and the optimiser; all numbers that a
+user tunes (rates, penalty strengths, the clipping norm) are arguments. So fits that differ in
+those, a whole grid search of them, share one compilation. Programs are kept by what they depend on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lamina.functions.penalties import soft_threshold
 from lamina.layers.layer import Layer
 from lamina.training.metrics import Measure
 from lamina.training.optimizers import Optimizer
-from lamina.training.state import Totals, TrainingState
+from lamina.training.state import TrainingState
 
 KEPT_PROGRAMS = 64
 
@@ -89,7 +89,7 @@ def training_program(
             optimizer=optimizer_state,
             step=state.step + 1,
             batch=state.batch + 1,
-            totals=state.totals + jnp.stack(Totals(loss_sum, measured, jnp.sum(weight), norm, one)),
+            totals=state.totals + jnp.stack([loss_sum, measured, jnp.sum(weight), norm, one]),
         )
         kept = jax.tree.map(lambda new, old: jax.lax.select(finite, new, old), stepped, state)
         return replace(kept, finite=finite)
@@ -102,7 +102,8 @@ def training_program(
 
         def minibatch(i, state):
             rows = jax.lax.dynamic_index_in_dim(order, i, keepdims=False)
-            part = [None if a is None else _gather(a, rows) for a in (X, y, weight)]
+            of_rows = None if weight is None else _gather(weight, rows)
+            part = (_gather(X, rows), _gather(y, rows), of_rows)
             return step_on(state, settings, rates[i], *part, valid - i * batch)
 
         if order.shape[0] == 1:

@@ -34,7 +34,7 @@ def demo(
     model = MLPClassifier(encoder=encoder, random_state=SEED).fit(train.X, train.y)
     show.line("mlp", f"σ(σ(X W₀ + b₀) W₁ + b₁) W₂ + b₂:  {measure.headline(model, test)}")
     confusion = measure.confusion_of(model, test)
-    show.console().print(show.confusion_table(confusion, model.classes_))
+    show.console().print(show.confusion_table(confusion, model.classes_.tolist()))
     paths = {
         "templates": folder / "templates.png",
         "confusion": folder / "confusion.png",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -12,14 +12,14 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
     data: Annotated[str, typer.Argument(help="Data with targets; the test part where it has one.")],
     target: Annotated[
-        Optional[str], typer.Option(help="The target column; the one trained on if left out.")
+        str | None, typer.Option(help="The target column; the one trained on if left out.")
     ] = None,
     size: Annotated[
-        Optional[str], typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
+        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
     png: Annotated[
-        Optional[Path], typer.Option(help="Draw the confusion matrix into this file.")
+        Path | None, typer.Option(help="Draw the confusion matrix into this file.")
     ] = None,
 ) -> None:
     """Measure a saved model: loss and accuracy, by class; or errors and R²."""

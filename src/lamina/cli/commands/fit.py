@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -27,66 +27,64 @@ def fit(
             "with a folder per class, or a known data set's name (see lamina datasets)."
         ),
     ],
-    target: Annotated[
-        Optional[str], typer.Option(help="The column to predict; tables only.")
-    ] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict; tables only.")] = None,
     model: Annotated[str, typer.Option(help=f"The network: {', '.join(MODELS)}.")] = "mlp",
     out: Annotated[
-        Optional[Path],
-        typer.Option("--out", "-o", help="The model file; a new file named after the data if left out."),
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The model file; a new file named after the data if left out."
+        ),
     ] = None,
     task: Annotated[str, typer.Option(help="classify, regress, or auto: by the target.")] = "auto",
-    test: Annotated[Optional[str], typer.Option(help="Test data; never trained on.")] = None,
+    test: Annotated[str | None, typer.Option(help="Test data; never trained on.")] = None,
     test_fraction: Annotated[
         float, typer.Option(help="Share of rows held out to test on, where there is no test data.")
     ] = 0.2,
     validation: Annotated[
-        Optional[str], typer.Option(help="Data to validate on after each epoch.")
+        str | None, typer.Option(help="Data to validate on after each epoch.")
     ] = None,
     drop: Annotated[
-        Optional[list[str]], typer.Option(help="A column to leave out; may be repeated.")
+        list[str] | None, typer.Option(help="A column to leave out; may be repeated.")
     ] = None,
     size: Annotated[
-        Optional[str], typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
+        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
     hidden: Annotated[
-        Optional[str], typer.Option(help="Units of each hidden layer: 256,128. [mlp]")
+        str | None, typer.Option(help="Units of each hidden layer: 256,128. [mlp]")
     ] = None,
-    activation: Annotated[Optional[str], typer.Option(help="relu, tanh, gelu, … [mlp]")] = None,
-    init: Annotated[Optional[str], typer.Option(help="he, glorot, lecun, … [mlp]")] = None,
+    activation: Annotated[str | None, typer.Option(help="relu, tanh, gelu, … [mlp]")] = None,
+    init: Annotated[str | None, typer.Option(help="he, glorot, lecun, … [mlp]")] = None,
     dropout: Annotated[
-        Optional[float], typer.Option(help="Share of hidden outputs dropped in training. [mlp]")
+        float | None, typer.Option(help="Share of hidden outputs dropped in training. [mlp]")
     ] = None,
     loss: Annotated[
-        Optional[str], typer.Option(help="softmax, hinge; squared, absolute, huber.")
+        str | None, typer.Option(help="softmax, hinge; squared, absolute, huber.")
     ] = None,
     penalty: Annotated[
-        Optional[str], typer.Option(help="l1, l2, elastic_net, or none; on weight matrices.")
+        str | None, typer.Option(help="l1, l2, elastic_net, or none; on weight matrices.")
     ] = None,
-    alpha: Annotated[Optional[float], typer.Option(help="The penalty's strength.")] = None,
-    l1_ratio: Annotated[Optional[float], typer.Option(help="Share of L1 in elastic_net.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="The penalty's strength.")] = None,
+    l1_ratio: Annotated[float | None, typer.Option(help="Share of L1 in elastic_net.")] = None,
     optimizer: Annotated[
-        Optional[str],
-        typer.Option(
-            help="gd, sgd, momentum, nesterov, rmsprop, adam, adamw, muon, lbfgs."
-        ),
+        str | None,
+        typer.Option(help="gd, sgd, momentum, nesterov, rmsprop, adam, adamw, muon, lbfgs."),
     ] = None,
-    learning_rate: Annotated[Optional[float], typer.Option(help="The base rate.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The base rate.")] = None,
     schedule: Annotated[
-        Optional[str], typer.Option(help="constant, cosine, one_cycle, exponential, plateau.")
+        str | None, typer.Option(help="constant, cosine, one_cycle, exponential, plateau.")
     ] = None,
-    clip_norm: Annotated[Optional[float], typer.Option(help="Bound on the gradient norm.")] = None,
-    batch_size: Annotated[Optional[int], typer.Option(help="Samples a step.")] = None,
-    epochs: Annotated[Optional[int], typer.Option(help="Passes over the data.")] = None,
+    clip_norm: Annotated[float | None, typer.Option(help="Bound on the gradient norm.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     early_stopping: Annotated[
-        Optional[int],
+        int | None,
         typer.Option(help="Stop after so many epochs without a better validation loss."),
     ] = None,
     class_weight: Annotated[
-        Optional[str], typer.Option(help="balanced: every class counts the same in all.")
+        str | None, typer.Option(help="balanced: every class counts the same in all.")
     ] = None,
-    precision: Annotated[Optional[str], typer.Option(help="float32 or float64.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     seed: Annotated[int, typer.Option(help="Seeds the split, the weights and the order.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -105,7 +103,7 @@ def fit(
     train, held_out = sources.train_and_test(data, target, test, test_fraction, seed, **reading)
     assert train.y is not None
     classify = sources.is_classification(train.y) if task == "auto" else task == "classify"
-    settings = dict(
+    settings = dict(  # noqa: C408
         hidden=_units(hidden), activation=activation, init=init, dropout=dropout, loss=loss,
         penalty=penalty, alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer,
         learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
@@ -142,7 +140,9 @@ def _report(estimator: Any, classify: bool) -> None:
     matrices = [f"{name} {'×'.join(map(str, W.shape))}" for name, W in arrays.items() if W.ndim > 1]
     count = sum(W.size for W in arrays.values())
     kind = f"{len(estimator.classes_)} classes" if classify else "values"
-    show.line("model", f"{type(estimator).__name__}, {kind}, {count:,} weights: " + ", ".join(matrices))
+    show.line(
+        "model", f"{type(estimator).__name__}, {kind}, {count:,} weights: " + ", ".join(matrices)
+    )
     history = estimator.history_
     shown = {k: v[-1] for k, v in history.items() if k not in ("epoch", "learning_rate", "seconds")}
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -11,8 +11,10 @@ import typer
 def inspect(
     model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
     png: Annotated[
-        Optional[Path],
-        typer.Option(help="Draw the first layer's weights, as class templates or units, into this file."),
+        Path | None,
+        typer.Option(
+            help="Draw the first layer's weights, as class templates or units, into this file."
+        ),
     ] = None,
 ) -> None:
     """Show a model's matrices: shapes, norms, rank, zeros; and how it was trained."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -13,14 +13,18 @@ from lamina.errors import InputError
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
-    data: Annotated[str, typer.Argument(help="What to predict; columns beyond the model's are ignored.")],
+    data: Annotated[
+        str, typer.Argument(help="What to predict; columns beyond the model's are ignored.")
+    ],
     out: Annotated[
-        Optional[Path],
-        typer.Option("--out", "-o", help="A .csv, .tsv or .parquet file; standard output if left out."),
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="A .csv, .tsv or .parquet file; standard output if left out."
+        ),
     ] = None,
     proba: Annotated[bool, typer.Option(help="Add each class's probability.")] = False,
     size: Annotated[
-        Optional[str], typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
+        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
 ) -> None:
