@@ -262,12 +262,12 @@ class Run:
         found = first_overflow(
             objective.network, objective.loss, state.weights, state.statistics, X, y
         )
-        rate = self.descent.learning_rate
+        rate, usual = self.descent.learning_rate, self.descent.optimizer.learning_rate
         raise DivergenceError(
             f"Training diverged in epoch {self.epoch + 1}, minibatch {int(state.batch) + 1}: "
-            f"{found} is no longer finite in {self.dtype}. Try a smaller learning_rate (it is "
-            f"{rate:g}; {rate / 10:g} is a start), clip_norm=1.0, or inputs scaled to about unit "
-            "variance. The last good weights are kept."
+            f"{found} is no longer finite in {self.dtype}. The last good weights are kept. Try "
+            f"learning_rate={min(rate / 10, usual):g} (it was {rate:g}), clip_norm=1.0, or inputs "
+            "scaled to about unit variance."
         )
 
 

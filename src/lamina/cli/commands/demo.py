@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 TEST_FRACTION, SEED = 0.25, 0
+TEMPLATE_ALPHA = 1e-3  # an L2 penalty that leaves the templates smooth enough to read
 
 
 def demo(
@@ -27,12 +28,13 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     train, test = train_and_test("digits", None, None, TEST_FRACTION, SEED)
     assert test is not None
-    show.line("data", f"{len(train)} handwritten digits of 8×8 pixels to train on")
+    show.line("data", f"{len(train)} handwritten digits of 8×8 pixels; {len(test)} more to test on")
     encoder = encoder_for(train)
-    linear = LinearClassifier(encoder=encoder, random_state=SEED).fit(train.X, train.y)
-    show.line("linear", f"scores = X W + b:        {measure.headline(linear, test)} never seen")
+    linear = LinearClassifier(alpha=TEMPLATE_ALPHA, encoder=encoder, random_state=SEED)
+    linear.fit(train.X, train.y)
+    show.line("linear", f"X W + b                                 {measure.headline(linear, test)}")
     model = MLPClassifier(encoder=encoder, random_state=SEED).fit(train.X, train.y)
-    show.line("mlp", f"σ(σ(X W₀ + b₀) W₁ + b₁) W₂ + b₂:  {measure.headline(model, test)}")
+    show.line("mlp", f"relu(relu(X W₀ + b₀) W₁ + b₁) W₂ + b₂   {measure.headline(model, test)}")
     confusion = measure.confusion_of(model, test)
     show.console().print(show.confusion_table(confusion, model.classes_.tolist()))
     paths = {
