@@ -94,7 +94,7 @@ def test_no_parts(save):
     path = save(X=X, y=Y)
     assert not has_test_arrays(path)
     assert len(read_npz(path, "train")) == 4
-    with pytest.raises(InputError, match=r"test part \(x_test, y_test\), got one set.*part out"):
+    with pytest.raises(InputError, match=r"hold a test part, got a source without one.*part out"):
         read_npz(path, "test")
 
 
@@ -160,7 +160,7 @@ def test_pickles_are_refused_unopened(tmp_path, save):
     records = np.zeros(4, [("a", float), ("b", object)])
     with pytest.raises(FileFormatError, match="pickled Python objects"):
         read_npz(save(X=records))
-    with pytest.raises(FileFormatError, match=r"a\.npz: X expected numbers or text, got dtype"):
+    with pytest.raises(FileFormatError, match=r"a\.npz: X expected numbers or text, got \[\('é'"):
         read_npz(save(X=records[["a"]].astype([("é", float)])))
 
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from lamina.errors import FileFormatError, InputError
 from lamina.formats import model_file
-from lamina.formats.model_file import check_arrays, read_model, write_model
+from lamina.formats.model_file import read_model, write_model
 
 DTYPES = [
     *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
@@ -63,6 +64,10 @@ def parts(path: Path) -> tuple[dict, bytes]:
 def rewrite(path: Path, header: object, data: bytes) -> None:
     encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
+
+
+def row(dtype: object = "F32", shape: object = (1,), offsets: object = (0, 4)) -> dict:
+    return {"W": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}
 
 
 def with_metadata(path: Path, **changes: object) -> None:
@@ -189,18 +194,20 @@ def test_what_cannot_be_written_is_refused(path, document, arrays, says):
 
 
 def test_places_that_cannot_be_written(tmp_path):
-    with pytest.raises(InputError, match="got a folder"):
+    with pytest.raises(InputError, match="expected a place that can be written to"):
         write_model(tmp_path, {}, {})
-    with pytest.raises(InputError, match="there is no folder"):
+    assert list(tmp_path.parent.glob(".*.part")) == []
+    with pytest.raises(InputError, match=r"got: No such file or directory\. Choose another"):
         write_model(tmp_path / "nowhere" / "m", {}, {})
 
 
 def test_a_missing_file_names_its_neighbour(model):
-    with pytest.raises(InputError, match=r"no such file\. Did you mean 'model\.safetensors'\?"):
+    with pytest.raises(InputError, match=r"No such file.*Did you mean 'model\.safetensors'\?"):
         read_model(model.with_name("modle.safetensors"))
-    with pytest.raises(InputError, match="got a folder"):
+    with pytest.raises(InputError, match="expected a file that can be read") as caught:
         read_model(model.parent)
-    with pytest.raises(InputError, match="no such file"):
+    assert "Did you mean" not in str(caught.value)
+    with pytest.raises(InputError, match="No such file"):
         read_model(model.parent / "nowhere" / "m")
 
 
@@ -214,14 +221,14 @@ def zip_bytes(tmp_path: Path) -> bytes:
     ("content", "says"),
     [
         (lambda _: b"", "got an empty file"),
-        (zip_bytes, "looks like a zip archive"),
-        (lambda _: pickle.dumps({"W": [1.0] * 9}), "looks like a pickle"),
-        (lambda _: pickle.dumps({"W": [1.0] * 9}, 2), "looks like a pickle"),
-        (lambda _: b"\x89HDF\r\n\x1a\n" + bytes(99), "looks like an HDF5 file"),
-        (lambda _: b"\x1f\x8b" + bytes(99), "looks like a gzip file"),
-        (lambda _: b'{"a": [{}, {}, 3]}', "looks like JSON"),
-        (lambda _: b"what is this, a text?", r"something else, or a part of one \(21 bytes\)"),
-        (lambda _: b"\x10\0\0", r"something else, or a part of one \(3 bytes\)"),
+        (zip_bytes, "got a zip archive"),
+        (lambda _: pickle.dumps({"W": [1.0] * 9}), "got a pickle"),
+        (lambda _: pickle.dumps({"W": [1.0] * 9}, 2), "got a pickle"),
+        (lambda _: b"\x89HDF\r\n\x1a\n" + bytes(99), "got an HDF5 file"),
+        (lambda _: b"\x1f\x8b" + bytes(99), "got a gzip file"),
+        (lambda _: b'{"a": [{}, {}, 3]}', "got JSON"),
+        (lambda _: b"what is this, a text?", r"got something else"),
+        (lambda _: b"\x10\0\0", r"got something else"),
     ],
 )
 def test_a_foreign_file_is_named_for_what_it_is(path, tmp_path, content, says):
@@ -235,15 +242,16 @@ def test_a_model_of_another_library(path):
         save_file({"W": np.ones(2)}, path, metadata)
         with pytest.raises(FileFormatError, match="without Lamina's document"):
             read_model(path)
+    rewrite(path, row(dtype="BF16", shape=[2]), b"1234")  # of a type that NumPy does not have
+    with pytest.raises(FileFormatError, match="without Lamina's document"):
+        read_model(path)
 
 
 @pytest.mark.parametrize("keep", [-1, 300, 12])
 def test_a_truncated_model(model, keep):
     content = model.read_bytes()
     model.write_bytes(content[:keep])
-    with pytest.raises(
-        FileFormatError, match=rf"is truncated: expected \d+ bytes, got {len(content[:keep])}"
-    ):
+    with pytest.raises(FileFormatError, match=r"got a damaged or truncated one.*again"):
         read_model(model)
 
 
@@ -305,9 +313,7 @@ def test_an_older_format_is_migrated_or_refused(model, monkeypatch):
         {"lamina": "[1, 2]"},
         {"lamina": '{"a": NaN}'},
         {"lamina": "[" * 100_000},
-        {"lamina": ["not", "text"]},
         {"format_version": "one"},
-        {"format_version": []},
     ],
 )
 def test_a_broken_document(model, changes):
@@ -316,47 +322,49 @@ def test_a_broken_document(model, changes):
         read_model(model)
 
 
-def row(dtype: object = "F32", shape: object = (1,), offsets: object = (0, 4)) -> dict:
-    return {"W": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}
-
-
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    "rows",
     [
-        (row(shape=[1 << 38], offsets=[0, 1 << 40]), "truncated: expected 1099"),
-        (row(shape=[1 << 38], offsets=[0, 4]), "damaged"),
-        (row(shape=[1 << 62, 1 << 62]), "damaged"),
-        (row(shape=[0, 1 << 62, 1 << 62], offsets=[0, 0]), "damaged"),
-        (row(shape=[0] * 70, offsets=[0, 0]), "damaged"),
-        (row(shape=[1 << 40, [0]]), "damaged"),
-        (row(offsets=[4, 0]), "damaged"),
-        (row(offsets=[-4, 4]), "damaged"),
-        (row(offsets=["a", "b"]), "damaged header"),
-        (row(offsets=[0]), "damaged header"),
-        (row(dtype="BF16", shape=[2]), "expected arrays of bool.*got BF16"),
-        (row(dtype="F8_E4M3", shape=[4]), "expected arrays of bool.*got F8_E4M3"),
-        (row(dtype=[]), "damaged header"),
-        ({"W": 3}, "damaged header"),
+        row(shape=[1 << 38], offsets=[0, 1 << 40]),
+        row(shape=[1 << 38], offsets=[0, 4]),
+        row(shape=[1 << 62, 1 << 62]),
+        row(shape=[0, 1 << 62, 1 << 62], offsets=[0, 0]),
+        row(shape=[0] * 70, offsets=[0, 0]),
+        row(shape=[1 << 40, [0]]),
+        row(offsets=[4, 0]),
+        row(offsets=[-4, 4]),
+        row(offsets=["a", "b"]),
+        row(offsets=[0]),
+        row(dtype="BF16", shape=[2]),
+        row(dtype="F8_E4M3", shape=[4]),
+        row(dtype=[]),
+        {"W": 3},
+        {"__metadata__": {"lamina": ["not", "text"]}},
     ],
 )
-def test_headers_that_lie(model, rows, says):
+def test_headers_that_lie_reserve_no_memory(model, rows):
     header, _ = parts(model)
     rewrite(model, {"__metadata__": header["__metadata__"], **rows}, b"1234")
-    with pytest.raises(FileFormatError, match=says):
-        read_model(model)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileFormatError, match="got a damaged or truncated one"):
+            read_model(model)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("header", [b"{", b"{not json}", b'{"a":' * 50_000, b"{\xff\xfe}"])
 def test_headers_that_are_not_json(model, header):
     rewrite(model, header, b"")
-    with pytest.raises(FileFormatError, match="damaged header"):
+    with pytest.raises(FileFormatError, match="damaged"):
         read_model(model)
 
 
 def test_a_header_length_of_terabytes(model):
     content = model.read_bytes()
     model.write_bytes((1 << 42).to_bytes(8, "little") + content[8:])
-    with pytest.raises(FileFormatError, match="expected a safetensors file"):
+    with pytest.raises(FileFormatError, match="header too large"):
         read_model(model)
 
 
@@ -388,38 +396,3 @@ def test_the_digest_by_hand(path):
     texts = {name: metadata[name] for name in ("format_version", "lamina", "lamina_version")}
     content = json.dumps(texts).encode() + b'["b", "uint16", [1]]' + b"\x01\x00"
     assert metadata["sha256"] == hashlib.sha256(content).hexdigest()
-
-
-EXPECTED = {name: (array.shape, array.dtype) for name, array in ARRAYS.items()}
-
-
-def test_arrays_that_fit_their_architecture():
-    check_arrays("m.safetensors", EXPECTED, ARRAYS)
-    check_arrays("m.safetensors", {"s": ((), "float64")}, {"s": np.array(1.0)})
-
-
-@pytest.mark.parametrize(
-    ("expected", "got", "says"),
-    [
-        (
-            {f"W{i}": ((1,), "f4") for i in range(7)},
-            {},
-            r"m expected the 7 arrays .*; 7 missing \(W0, W1, W2, W3, W4, …\)\. The file",
-        ),
-        ({}, {"b": np.ones(1)}, r"the 0 arrays .*; 1 unexpected \(b\)\. The file"),
-        (
-            {"W": ((1,), "f4")},
-            {"V": np.ones(1, "f4")},
-            r"; 1 missing \(W\) and 1 unexpected \(V\)\. The file",
-        ),
-        (
-            {"W": ((784, 10), "f4")},
-            {"W": np.ones((10, 784))},
-            r"W of shape \(784, 10\) and float32; got \(10, 784\) and float64\.",
-        ),
-        ({"W": ((1,), "f4")}, {"W": np.ones(1, "i4")}, r"float32; got \(1,\) and int32\."),
-    ],
-)
-def test_arrays_that_do_not_fit(expected, got, says):
-    with pytest.raises(FileFormatError, match=says):
-        check_arrays("m", expected, got)

@@ -149,7 +149,7 @@ def test_a_target_is_for_tables(tmp_path):
     np.savez(tmp_path / "a.npz", X=X)
     for source in (tmp_path / "a.npz", write_pictures(tmp_path / "pets")):
         for options in ({"target": "y"}, {"drop": ["y"]}):
-            with pytest.raises(InputError, match=r"not a table, got target=.*Leave them out"):
+            with pytest.raises(InputError, match=r"not a table's file, got target=.*Leave them"):
                 read(source, **options)
 
 
@@ -187,13 +187,27 @@ def test_known_sets_go_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LAMINA_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(known, "cache_folder", lambda: tmp_path / "cache")
-    with pytest.raises(InputError, match=r"fashion-mnist expected its files.*fetch\('fashion"):
+    with pytest.raises(InputError, match=r"expected its.*lamina datasets fetch fashion-mnist"):
         read("fashion-mnist")
-    with pytest.raises(InputError, match=r"load_bundled\('iris'\)"):
-        read("iris")
     write_mnist(tmp_path / "data" / "fashion-mnist")
     assert len(read("fashion-mnist", part="test")) == 3
     assert has_test_part("fashion-mnist")
+
+
+def test_bundled_sets_go_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    iris = read("iris")
+    assert iris.X.shape == (150, 4)
+    assert set(iris.y) == {"setosa", "versicolor", "virginica"}
+    digits = read("digits", part="train", size=(8, 8))
+    np.testing.assert_array_equal(np.bincount(digits.y)[:2], [178, 182])
+    assert not has_test_part("digits")
+    with pytest.raises(InputError, match="digits expected to hold a test part"):
+        read("digits", part="test")
+    with pytest.raises(InputError, match=r"got target='kind'.*Leave them out"):
+        read("iris", target="kind")
+    write_pictures(tmp_path / "digits", size=(2, 2))
+    assert read("digits").X.shape == (2, 2, 2, 1)
 
 
 def test_a_path_comes_before_a_known_name(tmp_path, monkeypatch):

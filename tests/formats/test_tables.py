@@ -52,6 +52,12 @@ def test_without_target_every_column_is_an_input(write):
         ("t.tsv.gz", lambda text: gzip.compress(text.replace(",", "\t").encode())),
         ("bom.csv", lambda text: text.encode("utf-8-sig")),
         ("windows.csv", lambda text: text.replace("\n", "\r\n").encode()),
+        ("bom.csv.gz", lambda text: gzip.compress(text.encode("utf-8-sig"))),
+        ("bom-and-semicolons.csv", lambda text: text.replace(",", ";").encode("utf-8-sig")),
+        ("semicolons.csv", lambda text: text.replace(",", ";").encode()),
+        ("semicolons.csv.gz", lambda text: gzip.compress(text.replace(",", ";").encode())),
+        ("tabs.csv", lambda text: text.replace(",", "\t").encode()),
+        ("old-mac.csv", lambda text: text.replace("\n", "\r").encode()),
         ("blank-lines.csv", lambda text: ("\n" + text.replace("\n", "\n\n") + "  \n").encode()),
     ],
 )
@@ -60,6 +66,41 @@ def test_variants_read_like_the_plain_file(write, name, pack):
     got = read_table(write(pack(IRIS), name), "kind")
     pd.testing.assert_frame_equal(got.X, expected.X)
     assert got.y.tolist() == expected.y.tolist()
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ('"a;b;c",d', ["a;b;c", "d"]),
+        ('"a,b,c";d', ["a,b,c", "d"]),
+        ('"say ""a,b,c""";d', ['say "a,b,c"', "d"]),
+        ('"two\nlines, or\nthree, or four";d', ["two\nlines, or\nthree, or four", "d"]),
+        ('inch";size, bare;d', ['inch"', "size, bare", "d"]),
+        ("price, €;kg;d", ["price, €", "kg", "d"]),
+        ("a;b,c", ["a;b", "c"]),  # a tie goes to the comma
+        ("alone", ["alone"]),
+    ],
+)
+def test_the_header_decides_what_separates_cells(write, header, names):
+    separator = "," if names[0] in ("a;b;c", "a;b") else ";"
+    row = separator.join(["1"] * len(names))
+    assert list(read_table(write(f"{header}\n{row}\n")).X.columns) == names
+
+
+def test_cells_may_hold_what_separates_others(write):
+    X = read_table(write('name;share\nA, B, C;"1;5"\n')).X
+    assert X.iloc[0].tolist() == ["A, B, C", "1;5"]
+    X = read_table(write("a\tb;c\n1\t2;3\n", "t.tsv")).X
+    assert list(X.columns) == ["a", "b;c"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.csv.gz"])
+def test_a_latin_1_byte_is_placed_in_its_line(write, name):
+    content = b"name,town\r\n" + b"A,Bern\r\n" * 5000 + "B,Zürich\r\n".encode("latin-1")
+    content = content.replace(b",", b"\t") if name.endswith("tsv") else content
+    content = gzip.compress(content) if name.endswith("gz") else content
+    with pytest.raises(FileFormatError, match=r"got the byte 0xfc in line 5002\. Save it as UTF-8"):
+        read_table(write(content, name))
 
 
 def test_parquet_keeps_types(tmp_path):
@@ -272,7 +313,7 @@ def test_predictions_refuse_bad_places_and_columns(tmp_path):
     p = np.zeros(2)
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "no" / "out.csv", tmp_path / "file" / "out.parquet"):
-        with pytest.raises(InputError, match="folder that can be written to"):
+        with pytest.raises(InputError, match="place that can be written to"):
             write_predictions(path, {"p": p})
     with pytest.raises(InputError, match=r"ending in \.csv"):
         write_predictions(tmp_path / "out.txt", {"p": p})

@@ -15,6 +15,7 @@ import numpy as np
 
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.formats.dataset import Dataset
+from lamina.formats.files import no_test_part, reading
 
 INPUT_NAMES = ("X", "x", "data", "images")
 TARGET_NAMES = ("y", "target", "labels")
@@ -59,21 +60,18 @@ def read_npz(path: str | os.PathLike[str], part: str | None = None) -> Dataset:
     path = Path(path)
     if part is not None:
         check_choice("part", part, PARTS)
+    with reading(path):
+        stream = path.open("rb")
     try:
-        if path.suffix.lower() == ".npy":
-            if part == "test":
-                raise _no_test_part(path)
-            with open(path, "rb") as stream:
-                X = _read_array(stream, path.stat().st_size, str(path))
-            y = None
-        else:
-            X, y = _read_archive(path, part)
+        with stream:
+            if path.suffix.lower() != ".npy":
+                X, y = _read_archive(path, stream, part)
+            elif part == "test":
+                raise no_test_part(path)
+            else:
+                X, y = _read_array(stream, path.stat().st_size, str(path)), None
     except InputError:
         raise
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise InputError(
-            f"{path} expected a file that can be read, got: {error.strerror}. Check the path."
-        ) from error
     except _DAMAGE as error:
         raise FileFormatError(
             f"{path} expected a whole {path.suffix or '.npz'} file as NumPy writes it, got: "
@@ -93,18 +91,18 @@ def has_test_arrays(path: str | os.PathLike[str]) -> bool:
         return _pick(_members(archive), INPUT_NAMES, "test") is not None
 
 
-def _read_archive(path: Path, part: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    with zipfile.ZipFile(path) as archive:
+def _read_archive(
+    path: Path, stream: IO[bytes], part: str | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    with zipfile.ZipFile(stream) as archive:
         members = _members(archive)
-        inputs = _pick(members, INPUT_NAMES, None)
-        if inputs is not None and part != "test":
-            targets = _pick(members, TARGET_NAMES, None)
-        else:
-            inputs = _pick(members, INPUT_NAMES, part or "train")
-            targets = _pick(members, TARGET_NAMES, part or "train")
+        undivided = _pick(members, INPUT_NAMES, None)
+        suffix = None if undivided and part != "test" else part or "train"
+        inputs = _pick(members, INPUT_NAMES, suffix)
+        targets = _pick(members, TARGET_NAMES, suffix)
         if inputs is None:
-            if part == "test" and _pick(members, INPUT_NAMES, None):
-                raise _no_test_part(path)
+            if undivided:
+                raise no_test_part(path)
             raise FileFormatError(
                 f"{path} expected an array named {', '.join(INPUT_NAMES)} or "
                 f"x_{part or 'train'}, got {', '.join(members) or 'no arrays'}. "
@@ -149,8 +147,9 @@ def _read_array(stream: IO[bytes], size: int, subject: str) -> np.ndarray:
     else:  # 3.0 is written for field names only
         raise ValueError(f"version {version} of NumPy's array format")
     if dtype.kind not in "buifUS":
+        pickled = "pickled Python objects, which can run code when loaded and are refused"
         raise FileFormatError(
-            f"{subject} expected numbers or text, got {_dtype_word(dtype)}. "
+            f"{subject} expected numbers or text, got {pickled if dtype.hasobject else dtype}. "
             f"Save it as a plain numeric array."
         )
     claimed, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
@@ -167,12 +166,6 @@ def _read_array(stream: IO[bytes], size: int, subject: str) -> np.ndarray:
             f"{subject} expected {claimed / 2**30:.1f} GiB of free memory, got less. "
             f"Read a smaller file or use a larger machine."
         ) from error
-
-
-def _dtype_word(dtype: np.dtype) -> str:
-    if dtype.hasobject:
-        return "pickled Python objects, which can run code when loaded and are refused"
-    return f"dtype {dtype}"
 
 
 def _as_inputs(X: np.ndarray, path: Path) -> tuple[np.ndarray, Literal["images", "array"]]:
@@ -201,10 +194,3 @@ def _as_targets(y: np.ndarray, rows: int, path: Path) -> np.ndarray:
             f"Save X and y with the same rows."
         )
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-
-
-def _no_test_part(path: Path) -> InputError:
-    return InputError(
-        f"{path} expected to hold a test part (x_test, y_test), got one set of arrays. "
-        f"Leave part out, or split it yourself."
-    )

@@ -4,14 +4,11 @@ A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009,
 https://www.cs.toronto.edu/~kriz/cifar.html. An image is 3072 bytes: the red plane, the green, the
 blue, each row by row. The binary version puts one label byte before it; in CIFAR-100 it is two, the
 coarse label and the fine. Folders, single batches and the ``.tar.gz`` archives are read in place:
-nothing is unpacked on disk. A pickle is rebuilt by stand-ins, so that it runs none of its code.
+nothing is unpacked on disk, and nothing in a pickle runs (`lamina.formats.array_pickle`).
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 import tarfile
 import zlib
 from collections.abc import Collection, Iterable
@@ -21,12 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lamina.errors import FileFormatError, InputError, check_choice
+from lamina.formats.array_pickle import text_of, unpickle
 from lamina.formats.dataset import Dataset
 
 _PIXELS = 3 * 32 * 32
 _AGAIN = "Get the set again from https://www.cs.toronto.edu/~kriz/cifar.html."
 _LARGEST = 256 << 20  # bytes; the largest batch published has 154 MB
-_MOST_OPCODES = 1_000_000  # of a pickle; a batch of 10,000 images has some 50,000
 
 
 class _Layout(NamedTuple):
@@ -195,7 +192,7 @@ def _batch(source: str, content: bytes, layout: _Layout) -> tuple[np.ndarray, np
         records = np.frombuffer(content, np.uint8).reshape(-1, record)
         labels, pixels = records[:, layout.label_bytes - 1], records[:, layout.label_bytes :]
     else:
-        document = _unpickle(source, content)
+        document = unpickle(source, content)
         pixels, labels = document.get("data"), document.get("labels")
         if isinstance(labels, list) and all(type(label) is int for label in labels):
             labels = np.array(labels)
@@ -220,101 +217,7 @@ def _class_names(source: str, content: bytes, layout: _Layout) -> np.ndarray:
     if layout.label_bytes:
         names: Any = content.split()
     else:
-        names = _unpickle(source, content).get("label_names")
+        names = unpickle(source, content).get("label_names")
     if not isinstance(names, list) or len(names) != layout.classes:
         raise FileFormatError(f"{source} expected {layout.classes} class names. {_AGAIN}")
-    return np.array([_text(name) for name in names])
-
-
-def _text(value: object) -> str:
-    """Return the text of a value from a pickle: Python 2 wrote it as bytes."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else type(value).__name__
-
-
-def _unpickle(source: str, content: bytes) -> dict[str, Any]:
-    """Return the dictionary that a batch's pickle holds, with its arrays, and run nothing.
-
-    The opcodes are looked through first: a length that the file does not have, or a vast index,
-    would reserve memory on the pickle's word.
-    """
-    try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-            index = argument if "PUT" in opcode.name and isinstance(argument, int) else 0
-            if max(count, index) > _MOST_OPCODES:
-                raise FileFormatError(f"{source} is a pickle built to fill memory; refused.")
-        document = _ArrayUnpickler(source, content).load()
-    except FileFormatError:
-        raise
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to ask for
-        raise FileFormatError(
-            f"{source} is a damaged pickle ({type(error).__name__}: {str(error)[:200]}). {_AGAIN}"
-        ) from error
-    if not isinstance(document, dict):
-        raise FileFormatError(f"{source} expected a dictionary; got {type(document).__name__}.")
-    return {
-        _text(key): value.array if isinstance(value, _PickledArray) else value
-        for key, value in document.items()
-    }
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler for which the world holds nothing but arrays of numbers."""
-
-    def __init__(self, source: str, content: bytes):
-        super().__init__(io.BytesIO(content), encoding="bytes")
-        self._source = source
-        self._encoded: dict[str, bytes] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in for a global that an array needs; refuse every other."""
-        if (module, name) == ("_codecs", "encode"):
-            return self._encode
-        if (module, name) == ("numpy", "ndarray"):
-            return "ndarray"
-        if (module, name) == ("numpy", "dtype"):
-            return _PickledDtype
-        if module in {"numpy.core.multiarray", "numpy._core.multiarray"} and name == "_reconstruct":
-            return _PickledArray
-        raise FileFormatError(
-            f"{self._source} asks to run {module}.{name}; refused. A CIFAR batch holds arrays and "
-            f"lists only. {_AGAIN}"
-        )
-
-    def _encode(self, text: str, encoding: str) -> bytes:
-        """Return the bytes that Python 3 wrote as text; once for each text, to bound memory."""
-        if encoding not in {"latin1", b"latin1"}:
-            raise ValueError("text that is not latin1")
-        if text not in self._encoded:
-            self._encoded[text] = text.encode("latin1")
-        return self._encoded[text]
-
-
-class _PickledDtype:
-    """Stands for a NumPy dtype while a pickle is read: whole numbers only."""
-
-    def __init__(self, code: str | bytes, *_: object):
-        self._code, self._order = _text(code), "|"
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._order = _text(state[1])
-
-    def dtype(self) -> np.dtype:
-        """Return the dtype, refused unless it is one of whole numbers."""
-        if self._code not in {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"}:
-            raise ValueError(f"array of {self._code}")
-        return np.dtype(self._code).newbyteorder(self._order)  # type: ignore[arg-type]
-
-
-class _PickledArray:
-    """Stands for a NumPy array while a pickle is read; its bytes must all be in the pickle."""
-
-    array: np.ndarray | None = None
-
-    def __init__(self, *_: object): ...
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, fortran, content = state
-        flat = np.frombuffer(content, dtype.dtype())
-        self.array = flat.reshape(shape, order="F" if fortran else "C")
+    return np.array([text_of(name) for name in names])

@@ -1,4 +1,4 @@
-"""What every reader returns: raw inputs, their targets if the file has any, and where they came from."""
+"""What every reader returns: raw inputs, their targets if there are any, and their source."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import math
 import re
-import zlib
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.formats.dataset import Dataset
+from lamina.formats.files import reading
 
 # The magic's third byte names the type of the numbers.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -43,20 +43,10 @@ def read_idx_array(path: str | Path) -> np.ndarray:
         dtype uint8, int8, int16, int32, float32 or float64, as stored.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as raw:
-            compressed = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            if not compressed:
-                return _parse(path, raw)
-            with gzip.open(raw) as stream:
-                return _parse(path, stream)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FileFormatError(
-            f"{path} is a damaged gzip file ({error}). Get the file again from its source."
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror or error}.") from error
+    with reading(path), path.open("rb") as raw:
+        compressed = raw.read(2) == _GZIP_MAGIC
+        raw.seek(0)
+        return _parse(path, gzip.open(raw) if compressed else raw)
 
 
 def read_idx(path: str | Path, part: str | None = None) -> Dataset:

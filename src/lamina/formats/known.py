@@ -1,39 +1,24 @@
 """Known data sets: what they are, where they lie on this machine, and how to get them.
 
 A set is looked for in ``LAMINA_DATA_DIR/name``, then in the user's cache, and downloaded into the
-cache only when `fetch` is called. Checksums are those that publishers and the usual loaders state;
-a file that has another is never kept.
+cache only when `fetch` is called. Checksums are those that publishers and the usual loaders state.
 """
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import os
-import secrets
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lamina.cache import cache_folder
-from lamina.errors import FileFormatError, InputError, check_choice
+from lamina.errors import InputError, check_choice
 from lamina.formats.dataset import Dataset
-
-_CHUNK = 1 << 18
-_TIMEOUT = 30.0  # seconds without a byte
-
-
-class RemoteFile(NamedTuple):
-    """A file to download: its name, where it is, its MD5 as published and its size in bytes."""
-
-    name: str
-    url: str
-    md5: str
-    size: int
+from lamina.formats.download import RemoteFile, download
+from lamina.formats.files import unwritable
 
 
 @dataclass(frozen=True)
@@ -141,8 +126,8 @@ def locate(name: str) -> Path | None:
         folder = Path(data_dir).expanduser() / name
         if folder.is_dir():
             return folder
-    folder = cache_folder() / "datasets" / name
-    return folder if known.files and all(_is_there(folder, file) for file in known.files) else None
+    folder = _cached(name)
+    return folder if known.files and all(file.is_in(folder) for file in known.files) else None
 
 
 def fetch(
@@ -168,20 +153,23 @@ def fetch(
     """
     known = _known(name)
     if not known.files:
-        raise InputError(f"{name} comes with scikit-learn: use load_bundled({name!r}).")
-    if folder is None:
-        located = locate(name)
-        if located is not None:
-            return located
-        folder = cache_folder() / "datasets" / name
-    folder = Path(folder)
+        raise InputError(
+            f"{name} comes with scikit-learn, so there is nothing to fetch. Read it by its name."
+        )
+    if folder is None and (located := locate(name)):
+        return located
+    folder = Path(folder or _cached(name))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in known.files:
-            if not _is_there(folder, file):
-                _download(known, file, folder, progress or (lambda *_: None))
     except OSError as error:
-        raise InputError(f"{folder} could not be written: {error.strerror or error}.") from error
+        raise unwritable(folder, error) from error
+    remedy = (
+        f"Try again, or put the files of {known.home} in LAMINA_DATA_DIR/{name} by hand "
+        "(the environment variable LAMINA_DATA_DIR names a folder of yours)."
+    )
+    for file in known.files:
+        if not file.is_in(folder):
+            download(file, folder, remedy, progress or (lambda *_: None))
     return folder
 
 
@@ -210,52 +198,5 @@ def _known(name: str) -> KnownDataset:
     return KNOWN_DATASETS[check_choice("data set", name, KNOWN_DATASETS)]
 
 
-def _is_there(folder: Path, file: RemoteFile) -> bool:
-    path = folder / file.name
-    return path.is_file() and path.stat().st_size == file.size
-
-
-def _download(
-    known: KnownDataset, file: RemoteFile, folder: Path, progress: Callable[[str, int, int], None]
-) -> None:
-    """Bring one file, under a passing name until its size and checksum are found right."""
-    passing = folder / f".{file.name}.{secrets.token_hex(4)}.part"
-    digest, done = hashlib.md5(usedforsecurity=False), 0
-    try:
-        with passing.open("xb") as out:
-            for chunk in _stream(known, file):
-                done += len(chunk)
-                if done > file.size:
-                    break
-                digest.update(chunk)
-                out.write(chunk)
-                progress(file.name, done, file.size)
-        if done != file.size or digest.hexdigest() != file.md5:
-            got = "more bytes" if done > file.size else f"{done} with MD5 {digest.hexdigest()}"
-            raise FileFormatError(
-                f"{file.url} expected {file.size} bytes with MD5 {file.md5}; got {got}. Nothing of "
-                f"it was kept. {_by_hand(known)}"
-            )
-        os.replace(passing, folder / file.name)
-    finally:
-        passing.unlink(missing_ok=True)
-
-
-def _stream(known: KnownDataset, file: RemoteFile) -> Iterator[bytes]:
-    """Yield the bytes of a file, every trouble of the network told as one error."""
-    try:
-        with urllib.request.urlopen(file.url, timeout=_TIMEOUT) as response:
-            while chunk := response.read(_CHUNK):
-                yield chunk
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise InputError(
-            f"{known.name}: {file.url} could not be reached ({reason}). {_by_hand(known)}"
-        ) from error
-
-
-def _by_hand(known: KnownDataset) -> str:
-    return (
-        f"Try again, or put the files of {known.home} in LAMINA_DATA_DIR/{known.name} by hand "
-        "(the environment variable LAMINA_DATA_DIR names a folder of yours)."
-    )
+def _cached(name: str) -> Path:
+    return cache_folder() / "datasets" / name

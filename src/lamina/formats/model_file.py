@@ -16,30 +16,27 @@ and edits; it is no signature.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import os
-import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lamina.errors import FileFormatError, InputError, did_you_mean
+from lamina import __version__
+from lamina.errors import FileFormatError, InputError
+from lamina.formats.files import reading, written_whole
 
 FORMAT_VERSION = 1
 # version v → the function that turns the document and arrays of v into those of v + 1
 MIGRATIONS: dict[int, Callable[[dict, dict], tuple[dict, dict]]] = {}
 
-_DTYPES = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "F16": "float16",
-    "U32": "uint32", "I32": "int32", "F32": "float32", "U64": "uint64", "I64": "int64",
-    "F64": "float64",
+_CODES = {
+    "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "float16": "F16",
+    "uint32": "U32", "int32": "I32", "float32": "F32", "uint64": "U64", "int64": "I64",
+    "float64": "F64",
 }  # fmt: skip
-_CODES = {name: code for code, name in _DTYPES.items()}
-_LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
-_KINDS_OF_FILE = {
+_FOREIGN = {
     b"PK\x03\x04": "a zip archive (PyTorch's .pt and Keras' .keras are such)",
     b"\x89HDF": "an HDF5 file (Keras' .h5)",
     b"\x1f\x8b": "a gzip file",
@@ -64,11 +61,6 @@ def write_model(
         The arrays by their paths, such as ``dense_0/W``: bool, whole numbers, or floats of 16 to 64
         bits. The same model gives the same bytes.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} expected a file's name to write the model to; got a folder.")
-    if not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {path.parent}.")
     try:
         text = json.dumps(dict(document), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -77,12 +69,11 @@ def write_model(
     metadata = {
         "format_version": str(FORMAT_VERSION),
         "lamina": text,
-        "lamina_version": _lamina_version(),
+        "lamina_version": __version__,
     }
-    metadata["sha256"] = _digest(metadata, stored)
+    header: dict[str, Any] = {"__metadata__": metadata | {"sha256": _digest(metadata, stored)}}
     # Widest numbers first keeps every array aligned.
     stored = dict(sorted(stored.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
-    header: dict[str, Any] = {"__metadata__": metadata}
     start = 0
     for name, array in stored.items():
         code, place = _CODES[array.dtype.name], [start, start + array.nbytes]
@@ -90,19 +81,10 @@ def write_model(
         start += array.nbytes
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
-    passing = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with passing.open("xb") as out:
-            out.write(len(encoded).to_bytes(8, "little") + encoded)
-            for array in stored.values():
-                out.write(_bytes(array))
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(passing, path)
-    except OSError as error:
-        raise InputError(f"{path} could not be written: {error.strerror or error}.") from error
-    finally:
-        passing.unlink(missing_ok=True)
+    with written_whole(Path(path)) as draft, draft.open("xb") as out:
+        out.write(len(encoded).to_bytes(8, "little") + encoded)
+        for array in stored.values():
+            out.write(_bytes(array))
 
 
 def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -119,26 +101,21 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
     arrays : dict of str to array
         By path, sorted; ordinary arrays, to be written to as the caller likes.
     """
-    from safetensors.numpy import load_file
+    from safetensors import safe_open
 
     path = Path(path)
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no such file"
-        near = did_you_mean(path.name, _names_beside(path))
-        raise InputError(f"{path} expected a model file; got {what}.{near}")
+    with reading(path), path.open("rb") as file:
+        start = file.read(9)
     try:
-        header = _read_header(path)
-        document, version, metadata = _read_metadata(path, header)
-        loaded = load_file(path)
-        arrays = {name: loaded.pop(name).copy() for name in sorted(loaded)}
-    except InputError:
+        with safe_open(path, framework="np") as model:
+            metadata = model.metadata() or {}
+            document, version = _read_document(path, metadata)
+            arrays = {name: model.get_tensor(name).copy() for name in sorted(model.keys())}
+    except FileFormatError:
         raise
-    except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror or error}.") from error
     except Exception as error:  # safetensors' own error is a plain Exception; NumPy adds others
-        raise FileFormatError(f"{path} is a damaged safetensors file: {error}.") from error
-    stated = metadata.pop("sha256", None)
-    if stated != _digest(metadata, arrays):
+        raise _not_whole(path, start, error) from error
+    if metadata.pop("sha256", None) != _digest(metadata, arrays):
         raise FileFormatError(
             f"{path} was changed after it was written (its SHA-256 differs). Use the file as it "
             "was, or save the model again."
@@ -189,7 +166,7 @@ def _listed(word: str, names: list[str]) -> str:
 
 
 def _storable(name: str, array: np.ndarray) -> np.ndarray:
-    """Return the array as the file stores it: little-endian, row by row."""
+    """Return the array as the file stores it, once name and dtype are known to fit."""
     array = np.asarray(array)
     if not isinstance(name, str) or not name or name == "__metadata__":
         raise InputError(f"arrays expected names such as dense_0/W; got {name!r}.")
@@ -197,6 +174,10 @@ def _storable(name: str, array: np.ndarray) -> np.ndarray:
         raise InputError(
             f"{name} expected bool, whole numbers or floats of 16 to 64 bits; got {array.dtype}."
         )
+    return _little_endian(array)
+
+
+def _little_endian(array: np.ndarray) -> np.ndarray:
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
@@ -204,98 +185,53 @@ def _bytes(stored: np.ndarray) -> memoryview:
     return stored.reshape(-1).view(np.uint8).data
 
 
-def _lamina_version() -> str:
-    try:
-        return importlib.metadata.version("lamina")
-    except importlib.metadata.PackageNotFoundError:  # run from its source, not installed
-        return "an unknown version"
-
-
 def _digest(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
     """Return the SHA-256, in hexadecimal, of the texts and of the arrays, sorted by name."""
     sha256 = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
-        stored = _storable(name, array)
-        sha256.update(json.dumps([name, stored.dtype.name, stored.shape]).encode())
-        sha256.update(_bytes(stored))
+        sha256.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        sha256.update(_bytes(_little_endian(array)))
     return sha256.hexdigest()
 
 
-def _names_beside(path: Path) -> Iterable[str]:
-    try:
-        return [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        return []
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    """Return a safetensors header whose claims the file's size has been found to honour."""
-    size = path.stat().st_size
-    if size == 0:
-        raise FileFormatError(f"{path} expected a model file; got an empty file.")
-    with path.open("rb") as file:
-        start = file.read(9)
-        length = int.from_bytes(start[:8], "little")
-        if start[8:] != b"{" or length > _LONGEST_HEADER:
-            kinds = (kind for magic, kind in _KINDS_OF_FILE.items() if start.startswith(magic))
-            kind = next(kinds, f"something else, or a part of one ({size} bytes)")
-            raise FileFormatError(f"{path} expected a safetensors file; it looks like {kind}.")
-        if 8 + length > size:
-            raise _truncated(path, 8 + length, size)
-        file.seek(8)
-        encoded = file.read(length)
-    try:
-        header = json.loads(encoded)
-        rows = {name: row for name, row in header.items() if name != "__metadata__"}
-        end = 8 + length + max((row["data_offsets"][1] for row in rows.values()), default=0)
-        dtypes = {row["dtype"] for row in rows.values()}
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise FileFormatError(f"{path} has a damaged header: {error}.") from error
-    if end > size:
-        raise _truncated(path, end, size)
-    if strange := sorted(map(str, dtypes - set(_DTYPES))):
-        raise FileFormatError(
-            f"{path} expected arrays of bool, whole numbers or floats of 16 to 64 bits; got "
-            f"{', '.join(strange[:5])}."
-        )
-    return header
-
-
-def _truncated(path: Path, expected: int, size: int) -> FileFormatError:
+def _not_whole(path: Path, start: bytes, reason: Exception) -> FileFormatError:
+    """Return the error for a file that safetensors refuses, told by its first nine bytes."""
+    if not start:
+        got = "an empty file"
+    elif start[8:] == b"{":
+        got = "a damaged or truncated one"
+    else:
+        kinds = (kind for magic, kind in _FOREIGN.items() if start.startswith(magic))
+        got = next(kinds, "something else")
     return FileFormatError(
-        f"{path} is truncated: expected {expected} bytes, got {size}. Copy or save the model again."
+        f"{path} expected a whole safetensors file, got {got} ({reason}). Copy or save the model "
+        f"again."
     )
 
 
-def _read_metadata(path: Path, header: dict) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Return the document, its format version and all metadata."""
-    metadata = header.get("__metadata__")
-    if not isinstance(metadata, dict) or "lamina" not in metadata:
+def _read_document(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], int]:
+    """Return the document and its format version, one that this version of Lamina can read."""
+    if "lamina" not in metadata:
         raise FileFormatError(
             f"{path} expected a model that Lamina wrote; got a safetensors file without Lamina's "
             "document, so another library wrote it."
         )
-    writer = f"{path} was written by Lamina {metadata.get('lamina_version')}"
     try:
         version = int(metadata.get("format_version", ""))
-        if version > FORMAT_VERSION:
-            raise FileFormatError(
-                f"{writer} in format {version}; this is {_lamina_version()}, which reads formats "
-                f"up to {FORMAT_VERSION}. Upgrade Lamina."
-            )
-        if any(step not in MIGRATIONS for step in range(version, FORMAT_VERSION)):
-            raise FileFormatError(
-                f"{writer} in format {version}; this is {_lamina_version()}, which no longer reads "
-                "it. Load it in that version."
-            )
-        document = json.loads(metadata["lamina"], parse_constant=_refuse_constant)
-    except FileFormatError:
-        raise
-    except (ValueError, TypeError, RecursionError) as error:
+        steps_known = all(step in MIGRATIONS for step in range(version, FORMAT_VERSION))
+        if version <= FORMAT_VERSION and steps_known:
+            document = json.loads(metadata["lamina"], parse_constant=_refuse_constant)
+            if not isinstance(document, dict):
+                raise ValueError("it is no JSON object")
+            return document, version
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} has a damaged document: {error}.") from error
-    if not isinstance(document, dict):
-        raise FileFormatError(f"{path} has a damaged document: it is no JSON object.")
-    return document, version, metadata
+    newer = version > FORMAT_VERSION
+    raise FileFormatError(
+        f"{path} was written by Lamina {metadata.get('lamina_version')} in format {version}; this "
+        f"is {__version__}, which {'does not yet read' if newer else 'no longer reads'} it. "
+        f"{'Upgrade Lamina.' if newer else 'Load it in that version.'}"
+    )
 
 
 def _refuse_constant(name: str) -> None:

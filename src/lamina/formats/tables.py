@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import gzip
 import os
-import zlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from lamina.errors import FileFormatError, InputError, did_you_mean
 from lamina.formats.dataset import Dataset
+from lamina.formats.files import reading, written_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DELIMITERS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
-SUFFIXES = (*DELIMITERS, ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+# From a quote that opens a cell to the one that closes it, doubled quotes between them.
+_QUOTED = re.compile(r'(?<![^,;\t\r\n])"(?:[^"]|"")*"?')
 
 
 def read_table(
@@ -35,6 +36,7 @@ def read_table(
     ----------
     path : path
         A ``.csv`` or ``.tsv`` file (``.gz`` may follow; UTF-8, one header line) or ``.parquet``.
+        What separates the cells of a ``.csv`` is what its header has most of: ``,`` ``;`` or tab.
     target : str, list of str or None
         The column to predict; a list for several outputs; None where every column is an input.
     drop : str or list of str
@@ -99,22 +101,12 @@ def write_predictions(path: str | os.PathLike[str], columns: Mapping[str, np.nda
             f"Split a matrix into a column for each output."
         )
     frame = pd.DataFrame(dict(columns))
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
+    with written_whole(path) as draft:
         if suffix == ".parquet":
             frame.to_parquet(draft, engine="pyarrow", index=False)
         else:
-            compression = "gzip" if suffix.endswith(".gz") else None
-            frame.to_csv(draft, sep=DELIMITERS[suffix], index=False, compression=compression)
-        os.replace(draft, path)
-    except OSError as error:
-        raise InputError(
-            f"{path} expected a folder that can be written to, got: {error.strerror or error}. "
-            f"Choose another place for the predictions."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # gone already where all went well
-            draft.unlink()
+            delimiter = "\t" if suffix.startswith(".tsv") else ","
+            frame.to_csv(draft, sep=delimiter, index=False, compression=_compression(suffix))
 
 
 def table_suffix(path: Path) -> str:
@@ -131,38 +123,33 @@ def table_suffix(path: Path) -> str:
 def _read_text(path: Path, suffix: str) -> pd.DataFrame:
     import pandas as pd
 
-    compression = "gzip" if suffix.endswith(".gz") else None
     try:
-        _check_rows(path, DELIMITERS[suffix], compression)
-        return pd.read_csv(
-            path,
-            sep=DELIMITERS[suffix],
-            compression=compression,
-            encoding="utf-8-sig",
-            low_memory=False,  # one type for a whole column
-        )
-    except UnicodeDecodeError as error:
-        raise FileFormatError(
-            f"{path} expected text in UTF-8, got the byte 0x{error.object[error.start]:02x}. "
-            f"Save it as UTF-8, or check that it is a table at all."
-        ) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FileFormatError(
-            f"{path} expected a whole gzip file, got: {error}. Compress or download it again."
-        ) from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
+        with reading(path):
+            delimiter = _check_rows(path, suffix)
+            return pd.read_csv(
+                path,
+                sep=delimiter,
+                compression=_compression(suffix),
+                encoding="utf-8-sig",
+                low_memory=False,  # one type for a whole column
+            )
     except pd.errors.ParserError as error:
         raise FileFormatError(
             f"{path} expected a table, got: {error}. Check the quotes around that row's cells."
         ) from error
 
 
-def _check_rows(path: Path, delimiter: str, compression: str | None) -> None:
-    """Raise unless every row is as wide as the header: pandas would pad or shift it in silence."""
-    open_text = gzip.open if compression else open
-    with open_text(path, "rt", encoding="utf-8-sig", newline="") as lines:
-        rows = csv.reader(lines, delimiter=delimiter)
+def _check_rows(path: Path, suffix: str) -> str:
+    """Return what separates the cells, once every row is found as wide as the header.
+
+    pandas would pad or shift a row of another width in silence.
+    """
+    open_text = gzip.open if _compression(suffix) else open
+    # A byte that is not UTF-8 passes as a surrogate, so that its line can be counted.
+    with open_text(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        delimiter = "\t" if suffix.startswith(".tsv") else _delimiter(text.read(1 << 16))
+        text.seek(0)
+        rows = csv.reader(_utf8_lines(path, text), delimiter=delimiter)
         header: list[str] | None = None
         try:
             for row in rows:
@@ -186,16 +173,36 @@ def _check_rows(path: Path, delimiter: str, compression: str | None) -> None:
         raise FileFormatError(
             f"{path} expected a header and rows, got an empty file. Export or download it again."
         )
+    return delimiter
+
+
+def _delimiter(start: str) -> str:
+    """Return the one of comma, semicolon and tab that a table's header has most of, unquoted."""
+    header = _QUOTED.sub("", start.lstrip("\r\n ")).splitlines()[:1]
+    return max(",;\t", key="".join(header).count)
+
+
+def _utf8_lines(path: Path, text: Iterable[str]) -> Iterator[str]:
+    """Yield lines, decoded with surrogateescape, as long as each was UTF-8."""
+    for number, line in enumerate(text, start=1):
+        if not line.isascii() and (wrong := re.search("[\udc80-\udcff]", line)):
+            raise FileFormatError(
+                f"{path} expected text in UTF-8, got the byte 0x{ord(wrong[0]) - 0xDC00:02x} in "
+                f"line {number}. Save it as UTF-8 (in a spreadsheet, 'CSV UTF-8')."
+            )
+        yield line
+
+
+def _compression(suffix: str) -> Literal["gzip"] | None:
+    return "gzip" if suffix.endswith(".gz") else None
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow
     import pyarrow.parquet
 
-    try:
+    with reading(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
     try:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
         _check_header(path, file.schema_arrow.names)
@@ -236,12 +243,6 @@ def _check_complete(path: Path, name: str, missing: np.ndarray) -> None:
             f"{name!r}, the first in row {missing.argmax() + 1} below the header. Fill them in or "
             f"delete those rows (an empty cell, NA, None and null all count as missing)."
         )
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"{path} expected a file that can be read, got: {error.strerror or error}. Check the path."
-    )
 
 
 def _listed(names: Iterable[str], most: int = 20) -> str:
