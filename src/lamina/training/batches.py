@@ -148,7 +148,8 @@ class ArraySource:
     def blocks(self, epoch: int, first_step: int = 0) -> Iterator[Block]:
         """Yield the epoch's blocks from minibatch ``first_step`` on."""
         if self.batch_size == self.samples:
-            yield Block(self.X, self.y, self.weight, None, self.samples)
+            if first_step == 0:
+                yield Block(self.X, self.y, self.weight, None, self.samples)
             return
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.samples)

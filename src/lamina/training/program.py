@@ -41,6 +41,99 @@ class Settings(NamedTuple):
     clip_norm: float | None
 
 
+class Batch(NamedTuple):
+    """One minibatch.
+
+    Parameters
+    ----------
+    X, y : arrays of n rows
+        Inputs and targets; rows at the end may be padding.
+    weight : array of shape (n,)
+        Sample weights, zero for padding.
+    rows : scalar
+        How many rows are data, in the floating dtype.
+    """
+
+    X: Any
+    y: Any
+    weight: Any
+    rows: Any
+
+
+class Parts(NamedTuple):
+    """What a training program is compiled for."""
+
+    network: Layer
+    loss: Loss
+    measure: Measure
+    optimizer: Optimizer
+
+    def objective(
+        self, weights: Any, state: TrainingState, settings: Settings, batch: Batch, key: Any
+    ) -> tuple[Any, Any]:
+        """Return mean loss + penalty, and ``(loss sum, measure sum, statistics)``."""
+        scores, statistics = self.network.apply(
+            weights, state.statistics, batch.X, train=True, key=key
+        )
+        losses = jnp.sum(self.loss(scores, batch.y) * batch.weight)
+        value = losses / batch.rows
+        if settings.l2 is not None and not self.optimizer.decoupled:
+            squares = jax.tree.map(lambda a, W: a * jnp.sum(W * W), settings.l2, weights)
+            value += 0.5 * sum(jax.tree.leaves(squares))
+        measured = jnp.sum(self.measure(scores, batch.y) * batch.weight)
+        return value, (losses, measured, statistics)
+
+    def step(
+        self, state: TrainingState, settings: Settings, rate: Any, batch: Batch
+    ) -> TrainingState:
+        """Return the state after one gradient step; if it is not finite, the state before it."""
+        key = None
+        if self.network.random:
+            key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+
+        def objective(weights):
+            return self.objective(weights, state, settings, batch, key)
+
+        (value, (losses, measured, statistics)), gradients = jax.value_and_grad(
+            objective, has_aux=True
+        )(state.weights)
+        norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        if settings.clip_norm is not None:
+            shrink = jnp.minimum(1, settings.clip_norm / jnp.maximum(norm, 1e-30))
+            gradients = jax.tree.map(lambda g: g * shrink, gradients)
+        directions, optimizer_state = self.optimizer.update(
+            gradients, state.optimizer, state.weights, value, lambda w: objective(w)[0]
+        )
+        sums = [losses, measured, jnp.sum(batch.weight), norm, jnp.ones_like(norm)]
+        stepped = replace(
+            state,
+            weights=self.descend(state.weights, directions, optimizer_state, settings, rate),
+            statistics=statistics,
+            optimizer=optimizer_state,
+            step=state.step + 1,
+            batch=state.batch + 1,
+            totals=state.totals + jnp.stack(sums),
+        )
+        kept = jax.tree.map(lambda new, old: jax.lax.select(finite, new, old), stepped, state)
+        return replace(kept, finite=finite)
+
+    def descend(
+        self, weights: Any, directions: Any, optimizer_state: Any, settings: Settings, rate: Any
+    ) -> Any:
+        """Return ``W - η d``, with decoupled decay and L1's proximal step where they apply."""
+        scale = 1 if self.optimizer.whole_step else -rate
+        moved = jax.tree.map(lambda W, d: W + scale * d, weights, directions)
+        if self.optimizer.decoupled and settings.l2 is not None:
+            moved = jax.tree.map(lambda new, W, a: new - rate * a * W, moved, weights, settings.l2)
+        if settings.l1 is not None:
+            thresholds = jax.tree.map(lambda a: rate * a, settings.l1)
+            if self.optimizer.adaptive:
+                thresholds = jax.tree.map(jnp.divide, thresholds, optimizer_state.curvature())
+            moved = jax.tree.map(soft_threshold, moved, thresholds)
+        return moved
+
+
 @lru_cache(KEPT_PROGRAMS)
 def training_program(
     network: Layer, loss: Loss, measure: Measure, optimizer: Optimizer
@@ -51,108 +144,42 @@ def training_program(
     learning rate. The state is donated. The report is the state's `Totals` and whether all is
     finite, (6,), in a buffer of its own, so that it can be read while the next block runs.
     """
-
-    def objective(weights, state, settings, key, X, y, weight, valid):
-        scores, statistics = network.apply(weights, state.statistics, X, train=True, key=key)
-        losses = loss(scores, y) * weight
-        value = jnp.sum(losses) / valid
-        if settings.l2 is not None and not optimizer.decoupled:
-            squares = jax.tree.map(lambda a, W: a * jnp.sum(W * W), settings.l2, weights)
-            value += 0.5 * sum(jax.tree.leaves(squares))
-        measured = jnp.sum(measure(scores, y) * weight)
-        return value, (jnp.sum(losses), measured, statistics)
-
-    def step(state: TrainingState, settings: Settings, rate, X, y, weight, valid):
-        key = None
-        if network.random:
-            key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-
-        def value_of(weights):
-            return objective(weights, state, settings, key, X, y, weight, valid)
-
-        (value, (loss_sum, measured, statistics)), gradients = jax.value_and_grad(
-            value_of, has_aux=True
-        )(state.weights)
-        norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
-        finite = jnp.isfinite(value) & jnp.isfinite(norm)
-        one = jnp.ones_like(norm)
-        if settings.clip_norm is not None:
-            shrink = jnp.minimum(1, settings.clip_norm / jnp.maximum(norm, 1e-30))
-            gradients = jax.tree.map(lambda g: g * shrink, gradients)
-        weights, optimizer_state = _descend(
-            optimizer, settings, rate, state, gradients, value, lambda w: value_of(w)[0]
-        )
-        stepped = replace(
-            state,
-            weights=weights,
-            statistics=statistics,
-            optimizer=optimizer_state,
-            step=state.step + 1,
-            batch=state.batch + 1,
-            totals=state.totals + jnp.stack([loss_sum, measured, jnp.sum(weight), norm, one]),
-        )
-        kept = jax.tree.map(lambda new, old: jax.lax.select(finite, new, old), stepped, state)
-        return replace(kept, finite=finite)
+    parts = Parts(network, loss, measure, optimizer)
 
     def run(state, settings, rates, X, y, weight, order, valid):
-        if order is None:
-            return finish(step_on(state, settings, rates[0], X, y, weight, valid))
-
-        batch = order.shape[1]
-
         def minibatch(i, state):
-            rows = jax.lax.dynamic_index_in_dim(order, i, keepdims=False)
-            of_rows = None if weight is None else _gather(weight, rows)
-            part = (_gather(X, rows), _gather(y, rows), of_rows)
-            return step_on(state, settings, rates[i], *part, valid - i * batch)
+            if order is None:
+                batch = _masked(X, y, weight, valid, rates.dtype)
+            else:
+                rows = jax.lax.dynamic_index_in_dim(order, i, keepdims=False)
+                of_rows = None if weight is None else _gather(weight, rows)
+                left = valid - i * order.shape[1]
+                batch = _masked(_gather(X, rows), _gather(y, rows), of_rows, left, rates.dtype)
+            return parts.step(state, settings, rates[i] * state.rate_scale, batch)
 
-        if order.shape[0] == 1:
-            return finish(minibatch(0, state))
-        steps = (valid + batch - 1) // batch
-
-        def body(carry):
-            i, state = carry
-            return i + 1, minibatch(i, state)
-
-        _, state = jax.lax.while_loop(
-            lambda carry: (carry[0] < steps) & carry[1].finite, body, (jnp.int32(0), state)
-        )
-        return finish(state)
-
-    def step_on(state, settings, rate, X, y, weight, valid):
-        valid = jnp.minimum(valid, X.shape[0])
-        mask = (jnp.arange(X.shape[0]) < valid).astype(rate.dtype)
-        weight = mask if weight is None else mask * weight
-        rate = rate * state.rate_scale
-        return step(state, settings, rate, X, y, weight, valid.astype(rate.dtype))
-
-    def finish(state):
+        if len(rates) == 1:  # no loop: XLA's CPU convolutions are slow inside one
+            state = minibatch(0, state)
+        else:
+            steps = (valid + order.shape[1] - 1) // order.shape[1]
+            _, state = jax.lax.while_loop(
+                lambda carry: (carry[0] < steps) & carry[1].finite,
+                lambda carry: (carry[0] + 1, minibatch(*carry)),
+                (jnp.int32(0), state),
+            )
         return state, jnp.append(state.totals, state.finite)
 
     return jax.jit(run, donate_argnums=0)
 
 
-def _gather(array, rows):
+def _gather(array: Any, rows: Any) -> Any:
     return array.at[rows].get(mode="promise_in_bounds")
 
 
-def _descend(optimizer, settings, rate, state, gradients, value, value_fn):
-    """Return the weights and the optimiser's state after one step, penalties included."""
-    directions, optimizer_state = optimizer.update(
-        gradients, state.optimizer, state.weights, value, value_fn
-    )
-    step = 1 if optimizer.whole_step else -rate
-    weights = jax.tree.map(lambda W, d: W + step * d, state.weights, directions)
-    if optimizer.decoupled and settings.l2 is not None:
-        weights = jax.tree.map(
-            lambda W, old, a: W - rate * a * old, weights, state.weights, settings.l2
-        )
-    if settings.l1 is not None:
-        thresholds = jax.tree.map(lambda a: rate * a, settings.l1)
-        if optimizer.adaptive:
-            thresholds = jax.tree.map(jnp.divide, thresholds, optimizer_state.curvature())
-        weights = jax.tree.map(soft_threshold, weights, thresholds)
-    return weights, optimizer_state
+def _masked(X: Any, y: Any, weight: Any, valid: Any, dtype: Any) -> Batch:
+    """Return a minibatch whose rows from ``valid`` on count for nothing."""
+    rows = jnp.minimum(valid, len(X))
+    mask = (jnp.arange(len(X)) < rows).astype(dtype)
+    return Batch(X, y, mask if weight is None else mask * weight, rows.astype(dtype))
 
 
 @lru_cache(KEPT_PROGRAMS)
