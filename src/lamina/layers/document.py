@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.functions.penalties import Penalty
 from lamina.layers.dense import Dense
@@ -30,7 +32,7 @@ def to_document(part: Any) -> Any:
         return {"is": name, **fields}
     if isinstance(part, tuple | list):
         return [to_document(item) for item in part]
-    return part
+    return part.item() if isinstance(part, np.generic) else part
 
 
 def from_document(document: Any) -> Any:

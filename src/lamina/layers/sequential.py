@@ -39,13 +39,13 @@ class Sequential(Layer):
     kind: ClassVar[str] = "sequential"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise InputError(
                     f"Sequential expected a list of layers, got {layer!r} in it. "
                     "Use Sequential([Dense(64, 'relu'), Dense(10)])."
                 )
-        object.__setattr__(self, "layers", tuple(self.layers))
 
     @property
     def random(self) -> bool:

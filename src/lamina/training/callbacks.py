@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -55,7 +56,7 @@ class _Function(Callback):
 
 def _improves(name: str, value: float, best: float | None, min_delta: float) -> bool:
     """Whether a figure is better than the best: higher for accuracies, lower for the others."""
-    if best is None:
+    if best is None or math.isnan(best):
         return True
     gain = value - best if "accuracy" in name else best - value
     return gain > min_delta

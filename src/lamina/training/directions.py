@@ -50,17 +50,30 @@ PLAIN = Direction(lambda weights: (), lambda g, state, *_: (g, state))
 """``d = g``."""
 
 
+class MomentumState(NamedTuple):
+    """``v``: the running sum of gradients."""
+
+    v: Any
+
+    def curvature(self) -> Any:
+        """Return ``1 - 0.9``: a steady gradient is summed up to ten times itself."""
+        return jax.tree.map(lambda v: 1 - MOMENTUM, self.v)
+
+
 def momentum(nesterov: bool = False) -> Direction:
     """Return ``v ← 0.9 v + g``, ``d = v``; Nesterov's looks ahead: ``d = 0.9 v + g``.
 
     Source: Sutskever et al. 2013, equations 1 to 4, in the form of optax and PyTorch.
     """
 
-    def update(g, v, *_):
-        v = jax.tree.map(lambda v, g: MOMENTUM * v + g, v, g)
-        return (jax.tree.map(lambda v, g: MOMENTUM * v + g, v, g) if nesterov else v), v
+    def add(v, g):
+        return jax.tree.map(lambda v, g: MOMENTUM * v + g, v, g)
 
-    return Direction(_zeros, update)
+    def update(g, state, *_):
+        v = add(state.v, g)
+        return add(v, g) if nesterov else v, MomentumState(v)
+
+    return Direction(lambda weights: MomentumState(_zeros(weights)), update)
 
 
 class RmsState(NamedTuple):
@@ -102,5 +115,5 @@ def _adam(g, state, *_):
 
 
 RMSPROP = Direction(lambda weights: RmsState(_zeros(weights)), _rmsprop)
-ADAM = Direction(lambda weights: AdamState(np.float32(0), _zeros(weights), _zeros(weights)), _adam)
+ADAM = Direction(lambda weights: AdamState(np.int32(0), _zeros(weights), _zeros(weights)), _adam)
 LBFGS = Direction(lbfgs.initial_state, lbfgs.update)

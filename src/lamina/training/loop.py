@@ -150,7 +150,7 @@ class Run:
 
     def _checked_settings(self) -> Settings:
         l1, l2 = self.objective.strengths(self.state.weights)
-        if l1 is not None and self.descent.optimizer.whole_step:
+        if l1 is not None and not self.descent.optimizer.proximal:
             raise InputError(
                 f"An L1 penalty expected an optimiser with proximal steps, got "
                 f"{self.descent.optimizer.name!r}. Use 'adam', 'sgd' or 'gd'."

@@ -34,11 +34,11 @@ class Optimizer:
         the gradient (Loshchilov and Hutter 2019).
     whole_step : bool
         Whether the transformation returns the step itself, sign and rate included, as optax's do.
-    adaptive : bool
-        Whether directions are divided by a diagonal D, which the state's ``curvature()`` returns.
-        An L1 penalty is then applied by the proximal step in that metric, with thresholds
-        ``η α / D``, so that the point where it rests is the minimum (Yun, Lozano and Yang 2021,
-        algorithm 1).
+    preconditioned : bool
+        Whether a steady gradient's direction is ``g / D`` for a diagonal D, which the state's
+        ``curvature()`` returns. An L1 penalty is then applied by the proximal step in that metric,
+        with thresholds ``η α / D``, so that the point where it rests is the minimum (Yun, Lozano
+        and Yang 2021, algorithm 1).
     """
 
     name: str
@@ -47,7 +47,12 @@ class Optimizer:
     full_batch: bool = False
     decoupled: bool = False
     whole_step: bool = False
-    adaptive: bool = False
+    preconditioned: bool = False
+
+    @property
+    def proximal(self) -> bool:
+        """Whether an L1 penalty's proximal step fits it: its steps are ``-η g / D``."""
+        return isinstance(self.transform, Direction) and not self.whole_step
 
     def initial_state(self, weights: Any) -> Any:
         """Return the state before the first step; optax's are made by a compiled program."""
@@ -72,11 +77,11 @@ _OWN = {
     for row in (
         Optimizer("gd", PLAIN, 0.5, full_batch=True),
         Optimizer("sgd", PLAIN, 0.1),
-        Optimizer("momentum", momentum(), 0.02),
-        Optimizer("nesterov", momentum(nesterov=True), 0.02),
-        Optimizer("rmsprop", RMSPROP, 1e-3, adaptive=True),
-        Optimizer("adam", ADAM, 1e-3, adaptive=True),
-        Optimizer("adamw", ADAM, 1e-3, adaptive=True, decoupled=True),
+        Optimizer("momentum", momentum(), 0.02, preconditioned=True),
+        Optimizer("nesterov", momentum(nesterov=True), 0.02, preconditioned=True),
+        Optimizer("rmsprop", RMSPROP, 1e-3, preconditioned=True),
+        Optimizer("adam", ADAM, 1e-3, preconditioned=True),
+        Optimizer("adamw", ADAM, 1e-3, preconditioned=True, decoupled=True),
         Optimizer("lbfgs", LBFGS, 1.0, full_batch=True, whole_step=True),
     )
 }

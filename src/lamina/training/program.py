@@ -98,7 +98,7 @@ class Parts(NamedTuple):
             objective, has_aux=True
         )(state.weights)
         norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
-        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        finite = state.finite & jnp.isfinite(value) & jnp.isfinite(norm)
         if settings.clip_norm is not None:
             shrink = jnp.minimum(1, settings.clip_norm / jnp.maximum(norm, 1e-30))
             gradients = jax.tree.map(lambda g: g * shrink, gradients)
@@ -128,7 +128,7 @@ class Parts(NamedTuple):
             moved = jax.tree.map(lambda new, W, a: new - rate * a * W, moved, weights, settings.l2)
         if settings.l1 is not None:
             thresholds = jax.tree.map(lambda a: rate * a, settings.l1)
-            if self.optimizer.adaptive:
+            if self.optimizer.preconditioned:
                 thresholds = jax.tree.map(jnp.divide, thresholds, optimizer_state.curvature())
             moved = jax.tree.map(soft_threshold, moved, thresholds)
         return moved
