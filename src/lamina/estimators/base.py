@@ -24,7 +24,7 @@ from lamina.training.optimizers import optimizer
 from lamina.training.precision import computing_in, dtype_of
 from lamina.training.progress import ProgressBar, on_a_terminal
 from lamina.training.schedules import PLATEAU, Schedule, schedule
-from lamina.training.state import TrainingState, fresh_state
+from lamina.training.state import TrainingState, fresh_state, no_totals
 
 if TYPE_CHECKING:
     import optax
@@ -224,7 +224,13 @@ class NetworkEstimator(Estimator):
         if state is None:
             seed = validation.seed_from(self.random_state)
             state = fresh_state(self.weights_, self.statistics_, descent.optimizer, seed)
-        state = replace(state, weights=self.weights_, statistics=self.statistics_)
+        state = replace(
+            state,
+            weights=self.weights_,
+            statistics=self.statistics_,
+            batch=np.int32(0),  # an interrupted pass is over: these are other data
+            totals=no_totals(self._dtype),
+        )
         source = self._source(X, targets, weight, descent, int(state.key[1]))
         epochs = int(state.epoch) + 1
         run = Run(self._objective(), descent, state, source, epochs, None, self._watchers())

@@ -44,6 +44,9 @@ def from_document(document: Any) -> Any:
     fields = {key: from_document(value) for key, value in document.items() if key != "is"}
     try:
         cls = LAYERS[check_choice("a layer in the model file", document.get("is"), LAYERS)]
-        return cls(**fields)
+        part = cls(**fields)
+        if not isinstance(getattr(part, "penalty", None), Penalty | None):
+            raise InputError(f"{cls.__name__} expected a Penalty, got {part.penalty!r}.")
+        return part
     except (TypeError, ValueError) as error:
         raise FileFormatError(f"The network in the model file cannot be built: {error}") from None
