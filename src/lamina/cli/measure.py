@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lamina.cli.show import MOST_CLASSES_SHOWN, confusion_table, console, table
+from lamina.errors import InputError
 from lamina.estimators.classifier import Classifier
 from lamina.formats.dataset import Dataset
 
@@ -30,6 +31,10 @@ def details(model: Any, data: Dataset) -> None:
 
 def confusion_of(model: Any, data: Dataset) -> np.ndarray:
     """Return the confusion matrix (K, K): true classes down, predicted ones across."""
+    if not isinstance(model, Classifier):
+        raise InputError(
+            f"A confusion matrix expected a classifier, got {type(model).__name__}. Leave --png out."
+        )
     from sklearn.metrics import confusion_matrix
 
     return confusion_matrix(data.y, model.predict(data.X), labels=model.classes_)

@@ -53,7 +53,7 @@ class Classifier(NetworkEstimator):
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
             raise InputError(
-                f"y expected at least 2 classes, got one class only: {self.classes_[0]!r}. "
+                f"y expected at least 2 classes, got one class only: {self.classes_.tolist()[0]!r}. "
                 "A classifier needs examples of what it should tell apart."
             )
 

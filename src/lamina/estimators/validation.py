@@ -6,6 +6,8 @@ through scikit-learn's own validation, and so gets its errors.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,7 +43,19 @@ def check_matrix(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndarr
             return matrix
     from sklearn.utils.validation import validate_data
 
-    return np.asarray(validate_data(estimator, X, reset=reset, dtype=dtype, order="C"))
+    with _as_input_error():
+        return np.asarray(validate_data(estimator, X, reset=reset, dtype=dtype, order="C"))
+
+
+@contextmanager
+def _as_input_error() -> Iterator[None]:
+    """Raise scikit-learn's complaints about input as ours, in its words."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _is_clean(X: Any) -> bool:
@@ -78,13 +92,16 @@ def check_labels(y: Any) -> np.ndarray:
         raise InputError(
             "fit requires y to be passed, but the target y is None. Pass one label for each row."
         )
-    check_classification_targets(y)
-    if type_of_target(y) == "multilabel-indicator":
-        dense = y.toarray() if hasattr(y, "toarray") else y  # type: ignore
-        return check_array(dense, input_name="y")
-    labels = column_or_1d(y, warn=True)
-    assert_all_finite(labels, input_name="y")
-    return labels
+    with _as_input_error():
+        if getattr(getattr(y, "dtype", None), "kind", "") == "f":
+            assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
+        if type_of_target(y) == "multilabel-indicator":
+            dense = y.toarray() if hasattr(y, "toarray") else y  # type: ignore
+            return check_array(dense, input_name="y")
+        labels = column_or_1d(y, warn=True)
+        assert_all_finite(labels, input_name="y")
+        return labels
 
 
 def check_values(y: Any) -> np.ndarray:
@@ -99,9 +116,11 @@ def check_values(y: Any) -> np.ndarray:
             return values
     from sklearn.utils.validation import check_array, column_or_1d
 
-    checked = check_array(y, dtype="numeric", ensure_2d=False, input_name="y")
-    values = np.asarray(checked, np.float64)
-    return column_or_1d(values, warn=True) if values.ndim == 2 and values.shape[1] == 1 else values
+    with _as_input_error():
+        checked = check_array(y, dtype="numeric", ensure_2d=False, input_name="y")
+        values = np.asarray(checked, np.float64)
+        single = values.ndim == 2 and values.shape[1] == 1
+        return column_or_1d(values, warn=True) if single else values
 
 
 def check_weights(sample_weight: Any, n: int, dtype: Any) -> np.ndarray | None:

@@ -97,6 +97,7 @@ def fit(
     show.warnings_as_lines()
     check_choice("--model", model, MODELS)
     check_choice("--task", task, TASKS)
+    check_number("--seed", seed, at_least=0, whole=True)
     check_number("--test-fraction", test_fraction, at_least=0, below=1)
     path = _writable(out, data)
     reading: dict[str, Any] = {"drop": drop or (), "size": _size(size), "skip_bad": skip_bad}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from lamina.errors import InputError
@@ -29,6 +28,8 @@ def predict(
     skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
 ) -> None:
     """Predict with a saved model, a row of output for each row of input."""
+    import numpy as np
+
     from lamina.cache import use_compilation_cache
     from lamina.cli import show
     from lamina.cli.commands.fit import _size
@@ -45,7 +46,7 @@ def predict(
     for column, count in unseen.items():
         if count:
             print_to_stderr(f"column {column!r}: {count} rows hold a value not seen in training.")
-    columns: dict[str, np.ndarray] = {}
+    columns = {}
     if dataset.row_names:
         columns["file"] = np.array(dataset.row_names)
     predicted = estimator.predict(dataset.X)
