@@ -33,7 +33,7 @@ def confusion_of(model: Any, data: Dataset) -> np.ndarray:
     """Return the confusion matrix (K, K): true classes down, predicted ones across."""
     if not isinstance(model, Classifier):
         raise InputError(
-            f"A confusion matrix expected a classifier, got {type(model).__name__}. Leave --png out."
+            f"A confusion matrix expected a classifier, got {type(model).__name__}. Drop --png."
         )
     from sklearn.metrics import confusion_matrix
 

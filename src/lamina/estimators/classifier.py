@@ -52,8 +52,9 @@ class Classifier(NetworkEstimator):
             return
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
+            only = self.classes_.tolist()[0]
             raise InputError(
-                f"y expected at least 2 classes, got one class only: {self.classes_.tolist()[0]!r}. "
+                f"y expected at least 2 classes, got one class only: {only!r}. "
                 "A classifier needs examples of what it should tell apart."
             )
 

@@ -115,8 +115,11 @@ class Parts(NamedTuple):
             batch=state.batch + 1,
             totals=state.totals + jnp.stack(sums),
         )
-        kept = jax.tree.map(lambda new, old: jax.lax.select(finite, new, old), stepped, state)
-        return replace(kept, finite=finite)
+
+        def chosen(new, old):
+            return old if new is old else jax.lax.select(finite, new, old)
+
+        return replace(jax.tree.map(chosen, stepped, state), finite=finite)
 
     def descend(
         self, weights: Any, directions: Any, optimizer_state: Any, settings: Settings, rate: Any
