@@ -20,7 +20,7 @@ from lamina.training.batches import ArraySource
 from lamina.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau, fresh_copy
 from lamina.training.loop import Descent, Objective, Run, evaluate, scores
 from lamina.training.metrics import METRICS
-from lamina.training.optimizers import optimizer
+from lamina.training.optimizers import Optimizer, optimizer
 from lamina.training.precision import computing_in, dtype_of
 from lamina.training.progress import ProgressBar, on_a_terminal
 from lamina.training.schedules import PLATEAU, Schedule, schedule
@@ -288,9 +288,12 @@ class NetworkEstimator(Estimator):
 
     def _descent(self, samples: int, *, partial: bool) -> Descent:
         method = optimizer(self._optimizer_name(samples, partial=partial))
-        rate = method.learning_rate if self.learning_rate is None else self.learning_rate
+        rate = self._usual_rate(method) if self.learning_rate is None else self.learning_rate
         shape = schedule("constant" if partial else self.schedule)
         return Descent(method, float(rate), shape, self.clip_norm)
+
+    def _usual_rate(self, method: Optimizer) -> float:
+        return method.learning_rate
 
     def _optimizer_name(self, samples: int, *, partial: bool) -> Any:
         return self.optimizer

@@ -15,6 +15,7 @@ from lamina.functions.penalties import penalty
 from lamina.layers.dense import Dense
 from lamina.layers.layer import Layer, Shape
 from lamina.layers.sequential import Sequential
+from lamina.training.optimizers import Optimizer
 from lamina.training.schedules import Schedule
 
 MOST_FULL_BATCH_SAMPLES = 10_000
@@ -29,6 +30,8 @@ class _Linear(NetworkEstimator):
     optimizer : str or optax.GradientTransformation
         ``"auto"`` is lbfgs for up to 10,000 samples of a smooth objective, and adam for more
         samples, the hinge loss, an L1 penalty, and `partial_fit`.
+    learning_rate : float > 0, optional
+        None is the optimiser's usual one, and 1e-2 for adam.
     **others
         See `NetworkEstimator`.
     """
@@ -47,6 +50,10 @@ class _Linear(NetworkEstimator):
         smooth &= not penalty(self.penalty, self.alpha, self.l1_ratio).l1
         small = samples <= MOST_FULL_BATCH_SAMPLES
         return "lbfgs" if smooth and small and not partial else "adam"
+
+    def _usual_rate(self, method: Optimizer) -> float:
+        """Return ten times Adam's rate for networks: the problem is convex, and starts at zero."""
+        return method.learning_rate * (10 if method.name in ("adam", "adamw") else 1)
 
     @property
     def coef_(self) -> np.ndarray:
