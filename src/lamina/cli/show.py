@@ -20,7 +20,7 @@ def console() -> Console:
     """Return the console for standard output; wide when piped, so that no line is cut."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=True)
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=True)
 
 
 def warnings_as_lines() -> None:
@@ -39,7 +39,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 
     made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, column in enumerate(columns):
-        made.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
+        made.add_column(
+            _escaped(column), justify="left" if position == 0 else "right", no_wrap=True
+        )
     for row in rows:
         made.add_row(*(_escaped(str(cell)) for cell in row))
     return made

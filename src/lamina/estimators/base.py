@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +136,7 @@ class NetworkEstimator(Estimator):
     def _network(self, input_shape: Shape, outputs: int) -> Layer:
         raise NotImplementedError
 
-    def _fit_targets(self, y: Any) -> np.ndarray:
+    def _fit_targets(self, y: Any, weight: np.ndarray | None = None) -> np.ndarray:
         """Learn what targets are, and return them as the loss takes them."""
         raise NotImplementedError
 
@@ -177,16 +178,30 @@ class NetworkEstimator(Estimator):
             If numbers stop being finite; the estimator keeps the last good weights.
         """
         with computing_in(self.precision):
-            return self._fit(X, y, sample_weight, validation_data)
+            with self._unchanged_on_error():
+                run = self._prepare(X, y, sample_weight, validation_data)
+            self._run(run)
+        return self
 
-    def _fit(self, X, y, sample_weight, validation_data):
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Leave the estimator as it was if what it is given cannot be used."""
+        before = dict(vars(self))
+        try:
+            yield
+        except Exception:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _prepare(self, X, y, sample_weight, validation_data) -> Run:
         self._check_numbers()
         continuing = self.warm_start and hasattr(self, "weights_")
         X = self._matrix(X, reset=not continuing)
-        targets = self._known_targets(y) if continuing else self._fit_targets(y)
+        weight = validation.check_weights(sample_weight, len(X), self._dtype)
+        targets = self._known_targets(y) if continuing else self._fit_targets(y, weight)
         self.target_names_ = _names_of(y)
         validation.check_same_length(X, targets)
-        weight = validation.check_weights(sample_weight, len(X), self._dtype)
         held_out = self._validation(validation_data)
         if held_out is None and self.early_stopping is not None:
             X, targets, weight, held_out = self._hold_out(X, targets, weight)
@@ -198,28 +213,30 @@ class NetworkEstimator(Estimator):
         state = fresh_state(self.weights_, self.statistics_, descent.optimizer, seed)
         source = self._source(X, targets, weight, descent, seed)
         epochs = self.max_epochs or self._usual_epochs(source.steps_per_epoch)
-        self._run(
-            Run(self._objective(), descent, state, source, epochs, held_out, self._watchers())
-        )
-        return self
+        watchers = self._watchers()
+        return Run(self._objective(), descent, state, source, epochs, held_out, watchers)
 
     def _partial_fit(self, X, y, sample_weight):
         """Take one pass over ``X``, from the present weights and the optimiser's present state."""
         with computing_in(self.precision):
-            return self._pass(X, y, sample_weight)
+            with self._unchanged_on_error():
+                run = self._prepare_pass(X, y, sample_weight)
+            self._run(run)
+            self._state = run.state
+        return self
 
-    def _pass(self, X, y, sample_weight):
+    def _prepare_pass(self, X, y, sample_weight) -> Run:
         self._check_numbers()
         first = not hasattr(self, "weights_")
         X = self._matrix(X, reset=first)
         targets = self._known_targets(y)
         validation.check_same_length(X, targets)
         weight = validation.check_weights(sample_weight, len(X), self._dtype)
-        descent = self._descent(len(X), partial=True)
         if first:
             seed = validation.seed_from(self.random_state)
             self.history_ = {}
             self._build(X.shape[1:], targets, seed)
+        descent = self._descent(len(X), partial=True)
         state = getattr(self, "_state", None)
         if state is None:
             seed = validation.seed_from(self.random_state)
@@ -233,10 +250,7 @@ class NetworkEstimator(Estimator):
         )
         source = self._source(X, targets, weight, descent, int(state.key[1]))
         epochs = int(state.epoch) + 1
-        run = Run(self._objective(), descent, state, source, epochs, None, self._watchers())
-        self._run(run)
-        self._state = run.state
-        return self
+        return Run(self._objective(), descent, state, source, epochs, None, self._watchers())
 
     def _check_numbers(self) -> None:
         for name in ("learning_rate", "clip_norm"):

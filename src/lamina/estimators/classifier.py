@@ -40,7 +40,7 @@ class Classifier(NetworkEstimator):
     def _usual_loss(self, targets: np.ndarray) -> str:
         return "sigmoid" if self._multilabel else "softmax"
 
-    def _fit_targets(self, y: Any) -> np.ndarray:
+    def _fit_targets(self, y: Any, weight: np.ndarray | None = None) -> np.ndarray:
         labels = validation.check_labels(y)
         self._learn_classes(labels)
         return self._encode(labels)
@@ -97,7 +97,7 @@ class Classifier(NetworkEstimator):
             )
         counts = np.bincount(targets, minlength=len(self.classes_))
         if self.class_weight == "balanced":
-            by_class = np.divide(len(targets), counts * len(self.classes_), where=counts > 0)
+            by_class = len(targets) / np.maximum(counts, 1) / len(self.classes_)
         elif isinstance(self.class_weight, dict):
             known = set(self.classes_.tolist())
             strange = [label for label in self.class_weight if label not in known]

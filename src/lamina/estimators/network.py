@@ -20,8 +20,8 @@ class _Network(NetworkEstimator):
     Parameters
     ----------
     network : Layer, optional
-        From inputs to scores, ending in as many as there are classes or targets. None is one
-        dense layer.
+        From inputs to scores, ending in as many as there are classes or targets. None is a
+        perceptron with one hidden layer of 128 units.
     **others
         See `NetworkEstimator`.
     """
@@ -29,7 +29,11 @@ class _Network(NetworkEstimator):
     network: Layer | None = None
 
     def _network(self, input_shape: Shape, outputs: int) -> Layer:
-        network = Sequential([Dense(outputs)]) if self.network is None else self.network
+        network = (
+            Sequential([Dense(128, "relu"), Dense(outputs)])
+            if self.network is None
+            else self.network
+        )
         if not isinstance(network, Layer):
             raise InputError(
                 f"network expected a Layer, got {network!r}. Use Sequential([Dense(64, 'relu'), "

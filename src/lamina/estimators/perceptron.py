@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from lamina.errors import InputError
 from lamina.estimators.base import NetworkEstimator
@@ -43,7 +44,7 @@ class _Perceptron(NetworkEstimator):
     schedule: str = "cosine"
 
     def _network(self, input_shape: Shape, outputs: int) -> Layer:
-        if isinstance(self.hidden, int):
+        if isinstance(self.hidden, Integral):
             raise InputError(
                 f"hidden expected a sequence with the units of each hidden layer, got "
                 f"{self.hidden}. Use hidden=({self.hidden},)."

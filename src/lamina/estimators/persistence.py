@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,10 @@ def load(path: str | Path) -> Any:
     document, arrays = read_model(path)
     try:
         return _build(document, arrays)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        if isinstance(error, FileFormatError):
-            raise
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path} does not describe a model that this version of Lamina "
-            f"({lamina.__version__}) can build: {error}"
+            f"({lamina.__version__}) can build: {error or type(error).__name__}"
         ) from None
 
 
@@ -98,8 +97,8 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEs
     estimator = cls(**parameters)
     estimator.network_ = from_document(document["network"])
     estimator.loss_ = _loss(document["loss"])
-    estimator.history_ = document["history"]
-    estimator.n_features_in_ = document["n_features_in"]
+    estimator.history_ = {name: list(values) for name, values in document["history"].items()}
+    estimator.n_features_in_ = operator.index(document["n_features_in"])
     if document["feature_names_in"] is not None:
         estimator.feature_names_in_ = np.array(document["feature_names_in"], dtype=object)
     names = document["target_names"]
@@ -109,24 +108,49 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEs
     shape = tuple(document["input_shape"])
     expected = zip(
         ("weights", "statistics"),
-        estimator.network_.initialize(np.random.default_rng(0), shape),
+        estimator.network_.weight_shapes(shape),
         strict=True,
     )
     shapes = {
-        f"{kind}/{path}": (array.shape, np.dtype(estimator._dtype))
+        f"{kind}/{path}": (weight_shape, np.dtype(estimator._dtype))
         for kind, tree in expected
-        for path, array in flatten(tree).items()
+        for path, weight_shape in flatten(tree).items()
     }
     check_arrays("The model file", shapes, arrays)
     tree = unflatten(arrays)
     estimator.weights_, estimator.statistics_ = tree.get("weights", {}), tree.get("statistics", {})
     _adopt_target(estimator, document["target"])
+    _check_fits_together(estimator, shape)
     return estimator
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+def _check_fits_together(estimator: NetworkEstimator, input_shape: tuple[int, ...]) -> None:
+    """Raise unless features, network, loss and targets agree in number and kind."""
+    if _input_shape(estimator) != input_shape:
+        raise FileFormatError(
+            f"its input expected {_input_shape(estimator)} numbers, its network takes {input_shape}"
+        )
+    names = _names(estimator)
+    if names is not None and len(names) != estimator.n_features_in_:
+        raise FileFormatError(
+            f"feature_names_in expected {estimator.n_features_in_} names, got {len(names)}"
+        )
+    scores = estimator.network_.output_shape(input_shape, "network")
+    if scores != (estimator._outputs,):
+        raise FileFormatError(
+            f"the network expected to end in {estimator._outputs} scores, got {scores}"
+        )
+    if isinstance(estimator, Classifier):
+        wanted = "labels" if estimator._multilabel else "classes"
+    else:
+        wanted = "values"
+    if estimator.loss_.target != wanted:
+        raise FileFormatError(f"the loss expected targets of kind {wanted}")
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested arrays by path: ``{"dense_0/W": …}``."""
-    flat: dict[str, np.ndarray] = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         path = f"{prefix}{key}"
         flat |= flatten(value, f"{path}/") if isinstance(value, dict) else {path: value}

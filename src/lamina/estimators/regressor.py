@@ -41,19 +41,22 @@ class Regressor(NetworkEstimator):
     def _usual_loss(self, targets: np.ndarray) -> str:
         return "squared"
 
-    def _fit_targets(self, y: Any) -> np.ndarray:
+    def _fit_targets(self, y: Any, weight: np.ndarray | None = None) -> np.ndarray:
         values = validation.check_values(y)
-        self._learn_targets(values, getattr(y, "dtype", values.dtype))
+        if weight is not None:
+            validation.check_same_length(weight, values)
+        self._learn_targets(values, getattr(y, "dtype", values.dtype), weight)
         return self._encode(values)
 
-    def _learn_targets(self, values: np.ndarray, dtype: Any) -> None:
+    def _learn_targets(self, values: np.ndarray, dtype: Any, weight: np.ndarray | None) -> None:
         self._vector = values.ndim == 1
         columns = values.reshape(len(values), -1)
         k = columns.shape[1]
         self.target_mean_, self.target_scale_ = np.zeros(k), np.ones(k)
         if self.scale_target:
-            spread = columns.std(axis=0)
-            self.target_mean_ = columns.mean(axis=0)
+            self.target_mean_ = np.average(columns, axis=0, weights=weight)
+            variance = np.average((columns - self.target_mean_) ** 2, axis=0, weights=weight)
+            spread = np.sqrt(variance)
             self.target_scale_ = np.where(spread > 0, spread, 1.0)
         floating = np.dtype(dtype) if isinstance(dtype, np.dtype) else np.dtype(np.float64)
         self._answer_dtype = floating if floating.kind == "f" else np.dtype(self._dtype)

@@ -35,8 +35,10 @@ def check_matrix(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndarr
         For another number of columns, other names, no rows, text, NaN or infinity.
     """
     if _is_clean(X) and (reset or _matches(estimator, X)):
-        matrix = np.ascontiguousarray(X, dtype)
-        if np.isfinite(matrix.sum(dtype=np.float64)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            matrix = np.ascontiguousarray(X, dtype)
+            total = matrix.sum()  # NaN and infinity survive a sum; an overflow is looked into
+        if np.isfinite(total):
             if reset:
                 estimator.n_features_in_ = X.shape[1]
                 vars(estimator).pop("feature_names_in_", None)

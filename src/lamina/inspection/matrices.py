@@ -62,7 +62,8 @@ def _figures(path: str, W: np.ndarray) -> MatrixFigures:
     spectral = stable_rank = None
     frobenius = float(np.linalg.norm(W))
     if W.ndim >= 2:
-        spectral = float(np.linalg.norm(W.reshape(-1, W.shape[-1]), 2))
+        matrix = W.reshape(-1, W.shape[-1])
+        spectral = float(np.linalg.norm(matrix, 2)) if np.isfinite(frobenius) else float("nan")
         stable_rank = (frobenius / spectral) ** 2 if spectral else 0.0
     return MatrixFigures(
         path=path,

@@ -115,6 +115,8 @@ def draw_history(history: dict[str, list[float]]) -> Figure:
     """
     from matplotlib.figure import Figure
 
+    if not history.get("loss"):
+        raise InputError("draw_history expected at least one epoch, got a history without any.")
     hidden = ("epoch", "seconds", "learning_rate", "gradient_norm")
     names = [name for name in history if name not in hidden and not name.startswith("val_")]
     figure = Figure(figsize=(4.5 * len(names), 3.2), layout="constrained")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 
+FEW_UNITS, MANY_FEATURES = 32, 128  # where the second form of `_weight_gradient` is faster
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def dense(
     X: Float[Array, "n m"],
@@ -73,7 +76,18 @@ def _backward(activation, saved, dA):
     sigma = ACTIVATIONS[activation]
     pullback = sigma.pullback or (lambda Y, dA: jax.vjp(sigma.function, Y)[1](dA)[0])
     dY = pullback(A_or_Y, dA)
-    return dY @ W.T, X.T @ dY, None if b is None else jnp.sum(dY, axis=0)
+    return dY @ W.T, _weight_gradient(X, dY), None if b is None else jnp.sum(dY, axis=0)
+
+
+def _weight_gradient(X, dY):
+    """Return ``Xᵀ dY``; for a wide X and few units as ``(dYᵀ X)ᵀ``.
+
+    On a CPU, XLA copies X to transpose it, which costs several times the product where k is small;
+    the barrier keeps it from folding the second form back into the first.
+    """
+    if dY.shape[1] <= FEW_UNITS and X.shape[1] >= MANY_FEATURES:
+        return jax.lax.optimization_barrier(dY.T @ X).T
+    return X.T @ dY
 
 
 dense.defvjp(_forward, _backward)

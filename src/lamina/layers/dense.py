@@ -55,12 +55,16 @@ class Dense(Layer):
             )
         return (self.units,)
 
-    def initialize(self, rng: np.random.Generator, input_shape: Shape):
+    def weight_shapes(self, input_shape: Shape):
         """Return ``{"W": (m, k), "b": (k,)}``."""
-        draw = initializer(self.init, self.activation)
-        weights = {"W": draw(rng, (input_shape[0], self.units))}
-        if self.bias:
-            weights["b"] = np.zeros(self.units, np.float32)
+        shapes: dict[str, Shape] = {"W": (input_shape[0], self.units)}
+        return (shapes | {"b": (self.units,)} if self.bias else shapes), {}
+
+    def initialize(self, rng: np.random.Generator, input_shape: Shape):
+        """Return ``W`` drawn by the scheme and ``b`` zero."""
+        shapes, _ = self.weight_shapes(input_shape)
+        weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        weights["W"] = initializer(self.init, self.activation)(rng, shapes["W"])
         return weights, {}
 
     def apply(self, weights, statistics, X, *, train, key):

@@ -52,6 +52,10 @@ class Layer(ABC):
             If the layer cannot take samples of this shape.
         """
 
+    def weight_shapes(self, input_shape: Shape) -> tuple[Weights, Weights]:
+        """Return the shapes of what `initialize` makes, and allocate nothing."""
+        return {}, {}
+
     def initialize(self, rng: np.random.Generator, input_shape: Shape) -> tuple[Weights, Weights]:
         """Return initial weights and running statistics (NumPy, float32); most layers have none."""
         return {}, {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -70,11 +70,18 @@ class Sequential(Layer):
 
     def initialize(self, rng: np.random.Generator, input_shape: Shape) -> tuple[Weights, Weights]:
         """Return weights and statistics by layer name; layers without any are left out."""
+        return self._collected(input_shape, lambda layer, shape: layer.initialize(rng, shape))
+
+    def weight_shapes(self, input_shape: Shape) -> tuple[Weights, Weights]:
+        """Return shapes by layer name, nested as `initialize` nests arrays."""
+        return self._collected(input_shape, lambda layer, shape: layer.weight_shapes(shape))
+
+    def _collected(self, input_shape: Shape, of: Callable[[Layer, Shape], tuple[Weights, Weights]]):
         weights: Weights = {}
         statistics: Weights = {}
         shape = input_shape
         for name, layer in self.named():
-            layer_weights, layer_statistics = layer.initialize(rng, shape)
+            layer_weights, layer_statistics = of(layer, shape)
             if layer_weights:
                 weights[name] = layer_weights
             if layer_statistics:

@@ -100,9 +100,9 @@ class AdamState(NamedTuple):
     v: Any
 
     def curvature(self) -> Any:
-        """Return what the direction was divided by: ``√v̂ + ε``."""
-        unbias = 1 - ADAM_B2**self.t
-        return jax.tree.map(lambda v: jnp.sqrt(v / unbias) + EPSILON, self.v)
+        """Return what the direction was divided by: ``√v̂ + ε`` with ``v̂ = v / (1 - β₂ᵗ)``."""
+        unbias = (1 - ADAM_B2**self.t) ** -0.5
+        return jax.tree.map(lambda v: jnp.sqrt(v) * unbias + EPSILON, self.v)
 
 
 def _adam(g, state, *_):
@@ -110,8 +110,8 @@ def _adam(g, state, *_):
     m = _blend(ADAM_B1, state.m, g)
     v = _blend(ADAM_B2, state.v, jax.tree.map(jnp.square, g))
     state = AdamState(state.t + 1, m, v)
-    unbias = 1 - ADAM_B1**state.t
-    return jax.tree.map(lambda m, D: m / unbias / D, m, state.curvature()), state
+    unbias = 1 / (1 - ADAM_B1**state.t)
+    return jax.tree.map(lambda m, D: m * unbias / D, m, state.curvature()), state
 
 
 RMSPROP = Direction(lambda weights: RmsState(_zeros(weights)), _rmsprop)

@@ -98,7 +98,8 @@ class Parts(NamedTuple):
             objective, has_aux=True
         )(state.weights)
         norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
-        finite = state.finite & jnp.isfinite(value) & jnp.isfinite(norm)
+        longest = norm * (1 + jnp.abs(rate))  # a step of plain descent must not overflow either
+        finite = state.finite & jnp.isfinite(value) & jnp.isfinite(longest)
         if settings.clip_norm is not None:
             shrink = jnp.minimum(1, settings.clip_norm / jnp.maximum(norm, 1e-30))
             gradients = jax.tree.map(lambda g: g * shrink, gradients)

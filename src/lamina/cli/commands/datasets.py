@@ -21,10 +21,8 @@ def datasets(context: typer.Context) -> None:
     for known in KNOWN_DATASETS.values():
         place = locate(known.name) if known.files else "comes with scikit-learn"
         size = f"{sum(file.size for file in known.files) / 1e6:,.0f} MB" if known.files else "—"
-        rows.append(
-            [known.name, known.title, known.shape, size, known.licence, place or "not here"]
-        )
-    columns = ["name", "title", "shape", "download", "licence", "on this machine"]
+        rows.append([known.name, known.shape, size, place or "not here"])
+    columns = ["name", "what", "download", "on this machine"]
     show.console().print(show.table(columns, rows))
     print("Fetch one with: lamina datasets fetch NAME. Train on it with: lamina fit NAME.")
 

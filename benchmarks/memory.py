@@ -1,0 +1,89 @@
+"""Case (f): peak memory of a process that trains the network of case (b)."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks.case import Finding, Options
+from benchmarks.interleave import Ratio, apart, interleaved
+from benchmarks.networks import CASES, Training
+from benchmarks.peers import LAMINA, PEERS
+from benchmarks.task import Peer
+
+MOST_ROUNDS = 3
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The case: each peer in processes of its own, one that trains and one that only gets ready."""
+
+    name: str = "f"
+
+    def measure(self, options: Options) -> Finding:
+        """Measure all peers in turns."""
+        case = replace(CASES[1], task=replace(CASES[1].task, epochs=1))
+        if options.quick:
+            case = case.shortened()
+        with TemporaryDirectory() as folder:
+            return self._measure(case, options, Path(folder))
+
+    def _measure(self, case: Training, options: Options, folder: Path) -> Finding:
+        source = apart(write_data, case, options.data, folder)
+        peers = case.entrants()
+        measures: dict[str, Callable[[], float]] = {}
+        for peer in peers:
+            for train in (False, True):
+                peak = partial(apart, peak_bytes, case, peer, folder, train)
+                measures[f"{peer.name}{train}"] = peak
+        rounds = 1 if options.quick else min(MOST_ROUNDS, options.rounds)
+        found = interleaved(measures, rounds)
+        rows = [
+            (peer.name, case.excuse(peer), "", "", "", "") for peer in PEERS if peer not in peers
+        ]
+        ours = found[f"{LAMINA.name}{True}"]
+        for peer in reversed(peers):
+            idle, trained = (found[f"{peer.name}{train}"] for train in (False, True))
+            sizes = (median(idle), median(trained), median(trained) - median(idle))
+            cells = (f"{size / MEGABYTE:,.0f}" for size in sizes)
+            rows.insert(0, (peer.name, *cells, *Ratio.of(trained, ours).cells))
+        text = (
+            f"Peak resident memory (`ru_maxrss`) of a process that trains {case.title} for one "
+            f"epoch ({source}; X alone is {case.samples * case.features * 4 / MEGABYTE:,.0f} MB), "
+            "beside one that imports the same and holds the data but does not train. "
+            f"{rounds} rounds. Ratio: the peer's peak / Lamina's; above 1, Lamina needs less."
+        )
+        header = ("", "idle, MB", "trained, MB", "difference, MB", "ratio", "min – max")
+        return Finding("(f) peak memory", text, header, tuple(rows), timed=False)
+
+
+def write_data(case: Training, data: Path | None, folder: Path) -> str:
+    """Write X and y as training processes read them, and return what they are."""
+    X, y, source = case.data(data)
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", y)
+    return source
+
+
+def peak_bytes(case: Training, peer: Peer, folder: Path, train: bool) -> float:
+    """Return this process's peak memory after getting ready for ``peer``, or after training."""
+    for module in peer.modules:
+        import_module(module)
+    X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
+    if train:
+        peer.fit(case.task, X, y)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024)
+
+
+CASE = Memory()
