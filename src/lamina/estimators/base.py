@@ -18,7 +18,13 @@ from lamina.functions.losses import LOSSES, Loss, loss
 from lamina.functions.penalties import penalty
 from lamina.layers.layer import Layer, Shape, Weights
 from lamina.training.batches import ArraySource
-from lamina.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau, fresh_copy
+from lamina.training.callbacks import (
+    Callback,
+    EarlyStopping,
+    ReduceOnPlateau,
+    StopAtMinimum,
+    fresh_copy,
+)
 from lamina.training.loop import Descent, Objective, Run, evaluate, scores
 from lamina.training.metrics import METRICS
 from lamina.training.optimizers import Optimizer, optimizer
@@ -35,6 +41,9 @@ if TYPE_CHECKING:
 AUTO = "auto"
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 20, 200
 """How long a fit with ``max_epochs=None`` is: about so many steps, within these bounds."""
+
+LBFGS_STEPS = 1000
+"""Its most steps; L-BFGS stops earlier where the gradient is down to rounding."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -212,8 +221,13 @@ class NetworkEstimator(Estimator):
         descent = self._descent(len(X), partial=False)
         state = fresh_state(self.weights_, self.statistics_, descent.optimizer, seed)
         source = self._source(X, targets, weight, descent, seed)
-        epochs = self.max_epochs or self._usual_epochs(source.steps_per_epoch)
         watchers = self._watchers()
+        if descent.optimizer.name == "lbfgs":
+            usual = LBFGS_STEPS
+            watchers.append(StopAtMinimum())
+        else:
+            usual = int(np.clip(-(-STEPS // source.steps_per_epoch), FEWEST_EPOCHS, MOST_EPOCHS))
+        epochs = self.max_epochs or usual
         return Run(self._objective(), descent, state, source, epochs, held_out, watchers)
 
     def _partial_fit(self, X, y, sample_weight):
@@ -316,9 +330,6 @@ class NetworkEstimator(Estimator):
         weight = self._class_weights(targets, weight)
         batch = None if descent.optimizer.full_batch else self.batch_size or 128
         return ArraySource.of(X, targets, weight, batch_size=batch, seed=seed)
-
-    def _usual_epochs(self, steps_per_epoch: int) -> int:
-        return int(np.clip(-(-STEPS // steps_per_epoch), FEWEST_EPOCHS, MOST_EPOCHS))
 
     def _validation(self, data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None:
         if data is None:

@@ -135,6 +135,10 @@ def _check_fits_together(estimator: NetworkEstimator, input_shape: tuple[int, ..
         raise FileFormatError(
             f"feature_names_in expected {estimator.n_features_in_} names, got {len(names)}"
         )
+    if isinstance(estimator, Regressor) and (
+        estimator.target_mean_.shape != estimator.target_scale_.shape
+    ):
+        raise FileFormatError("the target's mean and scale expected one number a target each")
     scores = estimator.network_.output_shape(input_shape, "network")
     if scores != (estimator._outputs,):
         raise FileFormatError(

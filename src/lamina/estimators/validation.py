@@ -45,7 +45,7 @@ def check_matrix(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndarr
             return matrix
     from sklearn.utils.validation import validate_data
 
-    with _as_input_error():
+    with _as_input_error(), np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(validate_data(estimator, X, reset=reset, dtype=dtype, order="C"))
 
 

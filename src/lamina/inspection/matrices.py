@@ -48,8 +48,8 @@ def matrix_figures(weights: dict[str, Any], prefix: str = "") -> Iterator[Matrix
 
     Examples
     --------
-    >>> [row.stable_rank for row in matrix_figures({"dense_0": {"W": np.eye(3)}})]
-    [3.0]
+    >>> [row.zeros for row in matrix_figures({"dense_0": {"W": np.diag([1.0, 2.0])}})]
+    [0.5]
     """
     for name, value in weights.items():
         if isinstance(value, dict):
@@ -60,7 +60,8 @@ def matrix_figures(weights: dict[str, Any], prefix: str = "") -> Iterator[Matrix
 
 def _figures(path: str, W: np.ndarray) -> MatrixFigures:
     spectral = stable_rank = None
-    frobenius = float(np.linalg.norm(W))
+    with np.errstate(invalid="ignore"):  # what is not finite is shown as such
+        frobenius, mean, deviation = (float(f(W)) for f in (np.linalg.norm, np.mean, np.std))
     if W.ndim >= 2:
         matrix = W.reshape(-1, W.shape[-1])
         spectral = float(np.linalg.norm(matrix, 2)) if np.isfinite(frobenius) else float("nan")
@@ -68,8 +69,8 @@ def _figures(path: str, W: np.ndarray) -> MatrixFigures:
     return MatrixFigures(
         path=path,
         shape=W.shape,
-        mean=float(W.mean()),
-        deviation=float(W.std()),
+        mean=mean,
+        deviation=deviation,
         frobenius=frobenius,
         spectral=spectral,
         stable_rank=stable_rank,

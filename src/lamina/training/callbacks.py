@@ -1,4 +1,4 @@
-"""What may watch a run and stop it: early stopping, a rate cut on a plateau, a progress bar."""
+"""What may watch a run and stop it: early stopping, a minimum reached, a rate cut."""
 
 from __future__ import annotations
 
@@ -108,6 +108,14 @@ class EarlyStopping(Callback):
         if self._kept is not None:
             weights, statistics = self._kept
             run.change_state(weights=weights, statistics=statistics)
+
+
+class StopAtMinimum(Callback):
+    """Stop when the gradient's norm is down to rounding: for full-batch methods that converge."""
+
+    def on_epoch(self, run: Run, record: Record) -> bool:
+        """Compare the norm with 100 ε of the precision."""
+        return record["gradient_norm"] <= 100 * float(np.finfo(run.dtype).eps)
 
 
 class ReduceOnPlateau(Callback):

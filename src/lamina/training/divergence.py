@@ -29,8 +29,8 @@ def first_overflow(
     Returns
     -------
     str
-        Such as ``"the weights dense_1/W"``, ``"the output of dense_0"``, ``"the loss"`` or ``"the
-        gradient of dense_1/W"``.
+        Such as ``"the weights dense_1/W"``, ``"the output of dense_0"``, ``"the loss"``, ``"the
+        gradient of dense_1/W"``, or the step of the largest gradient if all of these are finite.
     """
     if not jnp.all(jnp.isfinite(X)):
         return "the input X"
@@ -51,7 +51,8 @@ def first_overflow(
     for path, gradient in reversed(_by_path(gradients)):  # the backward pass starts at the end
         if not jnp.isfinite(jnp.sum(gradient * gradient)):
             return f"the gradient of {path}"
-    return "the gradient"
+    longest = max(_by_path(gradients), key=lambda row: float(jnp.max(jnp.abs(row[1]))))
+    return f"the step of {longest[0]}"
 
 
 def _by_path(tree: Any) -> list[tuple[str, Any]]:
