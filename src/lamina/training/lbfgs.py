@@ -27,6 +27,8 @@ class LbfgsState(NamedTuple):
     ----------
     t : float scalar
         Steps taken.
+    scale : float scalar
+        The objective before the first step, to which its rounding errors are in proportion.
     S, Y : arrays of shape (PAIRS, p)
         Differences of weights and of gradients; zero rows stand for none.
     w, g : arrays of shape (p,)
@@ -34,6 +36,7 @@ class LbfgsState(NamedTuple):
     """
 
     t: Any
+    scale: Any
     S: Any
     Y: Any
     w: Any
@@ -45,7 +48,8 @@ def initial_state(weights: Any) -> LbfgsState:
     leaves = jax.tree.leaves(weights)
     p, dtype = sum(leaf.size for leaf in leaves), leaves[0].dtype
     pairs = np.zeros((PAIRS, p), dtype)
-    return LbfgsState(np.zeros((), dtype), pairs, pairs, pairs[0], pairs[0])
+    zero = np.zeros((), dtype)
+    return LbfgsState(zero, zero, pairs, pairs, pairs[0], pairs[0])
 
 
 def update(gradients: Any, state: LbfgsState, weights: Any, value: Any, value_fn: Any):
@@ -74,8 +78,10 @@ def update(gradients: Any, state: LbfgsState, weights: Any, value: Any, value_fn
     slope = g @ d
     d, slope = _or_steepest(d, slope, g)
 
+    scale = jnp.where(state.t == 0, jnp.abs(value), state.scale)
+    rounding = 2 * tiny * jnp.maximum(jnp.abs(value), scale)
+
     def too_high(step):
-        rounding = 2 * tiny * jnp.abs(value)
         return ~(value_fn(restore(w + step * d)) <= value + ARMIJO * step * slope + rounding)
 
     def halve(carry):
@@ -87,7 +93,7 @@ def update(gradients: Any, state: LbfgsState, weights: Any, value: Any, value_fn
         lambda carry: carry[2] & (carry[1] < MOST_HALVINGS), halve, (2 * one, -1, True)
     )
     step = jnp.where(failed, 0, step)
-    return restore(step * d), LbfgsState(state.t + 1, S, Y, w, g)
+    return restore(step * d), LbfgsState(state.t + 1, scale, S, Y, w, g)
 
 
 def _two_loops(S, Y, g):
