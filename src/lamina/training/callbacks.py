@@ -114,8 +114,8 @@ class StopAtMinimum(Callback):
     """Stop when the gradient's norm is down to rounding: for full-batch methods that converge."""
 
     def on_epoch(self, run: Run, record: Record) -> bool:
-        """Compare the norm with 100 ε of the precision."""
-        return record["gradient_norm"] <= 100 * float(np.finfo(run.dtype).eps)
+        """Compare the norm with 30 ε of the precision."""
+        return record["gradient_norm"] <= 30 * float(np.finfo(run.dtype).eps)
 
 
 class ReduceOnPlateau(Callback):
