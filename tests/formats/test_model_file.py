@@ -347,7 +347,8 @@ def test_headers_that_lie_reserve_no_memory(model, rows):
     rewrite(model, {"__metadata__": header["__metadata__"], **rows}, b"1234")
     tracemalloc.start()
     try:
-        with pytest.raises(FileFormatError, match="got a damaged or truncated one"):
+        # With JAX imported, NumPy knows the 8-bit floats, and the digest is what refuses them.
+        with pytest.raises(FileFormatError, match=r"damaged or truncated one|was changed after"):
             read_model(model)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
