@@ -72,3 +72,13 @@ def with_name(y: np.ndarray, target: str | None) -> Any:
     import pandas as pd
 
     return pd.Series(y, name=target)
+
+
+def image_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of ``--size HEIGHTxWIDTH``, None for None."""
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise InputError(f"--size expected HEIGHTxWIDTH like 32x32; got {text!r}.")
+    return int(height), int(width)

@@ -26,7 +26,6 @@ def evaluate(
     from lamina.cache import use_compilation_cache
     from lamina.cli import data as sources
     from lamina.cli import measure, show
-    from lamina.cli.commands.fit import _size
     from lamina.estimators.persistence import load
     from lamina.formats.read import has_test_part
 
@@ -38,7 +37,7 @@ def evaluate(
         data,
         target or (names[0] if names else None),
         part="test" if has_test_part(data) else None,
-        size=_size(size),
+        size=sources.image_size(size),
         skip_bad=skip_bad,
     )
     figures = estimator.evaluate(dataset.X, dataset.y)

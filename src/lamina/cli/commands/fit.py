@@ -100,7 +100,11 @@ def fit(
     check_number("--seed", seed, at_least=0, whole=True)
     check_number("--test-fraction", test_fraction, at_least=0, below=1)
     path = _writable(out, data)
-    reading: dict[str, Any] = {"drop": drop or (), "size": _size(size), "skip_bad": skip_bad}
+    reading: dict[str, Any] = {
+        "drop": drop or (),
+        "size": sources.image_size(size),
+        "skip_bad": skip_bad,
+    }
     train, held_out = sources.train_and_test(data, target, test, test_fraction, seed, **reading)
     assert train.y is not None
     classify = sources.is_classification(train.y) if task == "auto" else task == "classify"
@@ -197,12 +201,3 @@ def _units(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise InputError(f"--hidden expected units like 256,128; got {text!r}.") from None
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise InputError(f"--size expected HEIGHTxWIDTH like 32x32; got {text!r}.")
-    return int(height), int(width)
