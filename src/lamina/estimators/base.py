@@ -105,7 +105,7 @@ class NetworkEstimator(Estimator):
         The network that was trained.
     history_ : dict of list
         Per epoch: loss, the metric, val_…, learning_rate, gradient_norm, seconds. The loss is the
-        mean over samples without the penalty.
+        mean over samples without the penalty; rate and gradient norm are the last step's.
     n_features_in_ : int
         Columns of X.
     target_names_ : tuple of str, or None

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -144,8 +145,12 @@ class Run:
         self.totals = Totals(*state.totals.tolist())
         self.dtype = state.totals.dtype
         self._settings = self._checked_settings()
-        self._program = training_program(
-            objective.network, objective.loss, objective.metric.per_sample, descent.optimizer
+        self._program = partial(
+            training_program,
+            objective.network,
+            objective.loss,
+            objective.metric.per_sample,
+            descent.optimizer,
         )
 
     def _checked_settings(self) -> Settings:
@@ -195,21 +200,29 @@ class Run:
         for block in self.source.blocks(self.epoch, batch):
             planned = 1 if block.order is None else len(block.order)
             rates = self._rates(batch + np.arange(planned)).astype(self.dtype)
-            self.state, report = self._program(self.state, self._settings, rates, *block)
+            arguments = self._settings, rates, *block
+            guarded = planned == 1
+            again = None if guarded else (self.state, *arguments)
+            self.state, report = self._program(guarded)(self.state, *arguments)
             batch += block.steps
             if pending is not None:  # wait for the block before: one is always under way
-                self._report(pending)
-            pending = report
+                self._report(*pending)
+            pending = report, again
             if interruption.requested:
                 self.interrupted = True
                 break
         if pending is not None:
-            self._report(pending)
+            self._report(*pending)
 
-    def _report(self, report) -> None:
-        """Wait for a block to end, check it, and tell the callbacks."""
+    def _report(self, report: Any, again: tuple | None) -> None:
+        """Wait for a block to end, check it, and tell the callbacks.
+
+        ``again`` is what to go through the block with once more if its steps were not guarded.
+        """
         *totals, finite = np.asarray(report).tolist()
         if not finite:
+            if again is not None:
+                self.state, _ = self._program(True)(*again)
             self._diverged()
         self.totals = Totals(*totals)
         for callback in self.callbacks:
@@ -238,7 +251,7 @@ class Run:
             record |= {f"val_{name}": value for name, value in found.items()}
         rate = float(self._rates(np.array(self.source.steps_per_epoch - 1)))
         record["learning_rate"] = rate * float(self.state.rate_scale)
-        record["gradient_norm"] = totals.gradient_norm / max(totals.steps, 1.0)
+        record["gradient_norm"] = totals.gradient_norm
         record["seconds"] = time.perf_counter() - self._began
         for name, value in record.items():
             self.history.setdefault(name, []).append(value)

@@ -84,9 +84,13 @@ class Parts(NamedTuple):
         return value, (losses, measured, statistics)
 
     def step(
-        self, state: TrainingState, settings: Settings, rate: Any, batch: Batch
+        self, state: TrainingState, settings: Settings, rate: Any, batch: Batch, last: Any = True
     ) -> TrainingState:
-        """Return the state after one gradient step; if it is not finite, the state before it."""
+        """Return the state after one gradient step.
+
+        ``last`` says whether anyone will see the gradient's norm after this step; summing its
+        squares takes a tenth of a small network's step.
+        """
         key = None
         if self.network.random:
             key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -97,25 +101,33 @@ class Parts(NamedTuple):
         (value, (losses, measured, statistics)), gradients = jax.value_and_grad(
             objective, has_aux=True
         )(state.weights)
-        norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
-        longest = norm * (1 + jnp.abs(rate))  # a step of plain descent must not overflow either
-        finite = state.finite & jnp.isfinite(value) & jnp.isfinite(longest)
+        if settings.clip_norm is not None or last is True:
+            norm = _global_norm(gradients)
+        else:
+            norm = jax.lax.cond(last, _global_norm, lambda _: jnp.zeros_like(value), gradients)
         if settings.clip_norm is not None:
             shrink = jnp.minimum(1, settings.clip_norm / jnp.maximum(norm, 1e-30))
             gradients = jax.tree.map(lambda g: g * shrink, gradients)
         directions, optimizer_state = self.optimizer.update(
             gradients, state.optimizer, state.weights, value, lambda w: objective(w)[0]
         )
-        sums = [losses, measured, jnp.sum(batch.weight), norm, jnp.ones_like(norm)]
-        stepped = replace(
+        sums = [losses, measured, jnp.sum(batch.weight), jnp.ones_like(norm)]
+        return replace(
             state,
             weights=self.descend(state.weights, directions, optimizer_state, settings, rate),
             statistics=statistics,
             optimizer=optimizer_state,
             step=state.step + 1,
             batch=state.batch + 1,
-            totals=state.totals + jnp.stack(sums),
+            totals=jnp.append(state.totals[:-1] + jnp.stack(sums), norm),
         )
+
+    def guarded_step(
+        self, state: TrainingState, settings: Settings, rate: Any, batch: Batch
+    ) -> TrainingState:
+        """Return the state after one gradient step; if it is not finite, the state before it."""
+        stepped = self.step(state, settings, rate, batch)
+        finite = state.finite & _is_finite(stepped)
 
         def chosen(new, old):
             return old if new is old else jax.lax.select(finite, new, old)
@@ -138,41 +150,64 @@ class Parts(NamedTuple):
         return moved
 
 
+def _global_norm(gradients: Any) -> Any:
+    return jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradients)))
+
+
+def _is_finite(state: TrainingState) -> Any:
+    """Return whether all that a step computes is finite."""
+    computed = (state.weights, state.statistics, state.optimizer, state.totals)
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(computed)]))
+
+
 @lru_cache(KEPT_PROGRAMS)
 def training_program(
-    network: Layer, loss: Loss, measure: Measure, optimizer: Optimizer
+    network: Layer, loss: Loss, measure: Measure, optimizer: Optimizer, guarded: bool
 ) -> Callable[..., tuple[TrainingState, jax.Array]]:
     """Return ``(state, settings, rates, X, y, weight, order, valid) -> (state, report)``.
 
     One call takes a gradient step for each minibatch of a `Block`; ``rates`` holds each step's
-    learning rate. The state is donated. The report is the state's `Totals` and whether all is
-    finite, (6,), in a buffer of its own, so that it can be read while the next block runs.
+    learning rate. The report is the state's `Totals` and whether all is finite, (6,), in a buffer
+    of its own, so that it can be read while the next block runs.
+
+    If ``guarded``, a step that is not finite is not taken, and none after it; the state is
+    donated. Otherwise all steps are taken and the outcome is looked at once, which is a tenth
+    faster where many small steps make a block; the caller keeps the state, and can go through the
+    block again, guarded, to find the step.
     """
     parts = Parts(network, loss, measure, optimizer)
 
     def run(state, settings, rates, X, y, weight, order, valid):
-        def minibatch(i, state):
+        def minibatch(i):
             if order is None:
-                batch = _masked(X, y, weight, valid, rates.dtype)
-            else:
-                rows = jax.lax.dynamic_index_in_dim(order, i, keepdims=False)
-                of_rows = None if weight is None else _gather(weight, rows)
-                left = valid - i * order.shape[1]
-                batch = _masked(_gather(X, rows), _gather(y, rows), of_rows, left, rates.dtype)
-            return parts.step(state, settings, rates[i] * state.rate_scale, batch)
+                return _masked(X, y, weight, valid, rates.dtype)
+            rows = jax.lax.dynamic_index_in_dim(order, i, keepdims=False)
+            of_rows = None if weight is None else _gather(weight, rows)
+            left = valid - i * order.shape[1]
+            return _masked(_gather(X, rows), _gather(y, rows), of_rows, left, rates.dtype)
 
-        if len(rates) == 1:  # no loop: XLA's CPU convolutions are slow inside one
-            state = minibatch(0, state)
+        def guarded_step(i, state):
+            rate = rates[i] * state.rate_scale
+            return parts.guarded_step(state, settings, rate, minibatch(i))
+
+        def plain_step(i, state):
+            rate = rates[i] * state.rate_scale
+            return parts.step(state, settings, rate, minibatch(i), last=i == steps - 1)
+
+        if len(rates) == 1 and guarded:  # no loop: XLA's CPU convolutions are slow inside one
+            state = guarded_step(0, state)
         else:
             steps = (valid + order.shape[1] - 1) // order.shape[1]
+            step = guarded_step if guarded else plain_step
             _, state = jax.lax.while_loop(
                 lambda carry: (carry[0] < steps) & carry[1].finite,
-                lambda carry: (carry[0] + 1, minibatch(*carry)),
+                lambda carry: (carry[0] + 1, step(*carry)),
                 (jnp.int32(0), state),
             )
+            state = replace(state, finite=state.finite & _is_finite(state))
         return state, jnp.append(state.totals, state.finite)
 
-    return jax.jit(run, donate_argnums=0)
+    return jax.jit(run, donate_argnums=0 if guarded else ())
 
 
 def _gather(array: Any, rows: Any) -> Any:

@@ -16,14 +16,14 @@ class Totals(NamedTuple):
     """Sums over the steps of the current epoch, in the order in which the state holds them.
 
     ``loss`` and ``metric`` are summed over samples with their weights, ``weight`` is the sum of
-    those; ``gradient_norm`` is summed over ``steps``.
+    those; ``gradient_norm`` is the last step's.
     """
 
     loss: float
     metric: float
     weight: float
-    gradient_norm: float
     steps: float
+    gradient_norm: float
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class TrainingState:
     rate_scale : float
         The factor by which callbacks have cut the learning rate.
     finite : bool
-        Whether every loss and gradient so far was finite. A step that finds otherwise changes
-        nothing but this.
+        Whether all numbers so far were finite. A guarded step that finds otherwise changes nothing
+        but this.
     totals : array of shape (5,)
         `Totals` of this epoch.
     """
