@@ -1,11 +1,33 @@
-"""What tests share: no silent rank promotion, float64 on request, formulas as books print them."""
+"""What tests share: no silent rank promotion, compiled programs, float64, books' formulas."""
 
 import os
 
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+os.environ.setdefault("SCIPY_ARRAY_API", "1")  # scikit-learn's array API checks run only with it
 
 import numpy as np
 import pytest
+
+# Two workers may ask for one program at once, and JAX writes its cache files in place: who reads
+# half a file is warned and compiles anew.
+HALF_WRITTEN = r"ignore:Error (reading|writing) persistent compilation cache entry:UserWarning"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", HALF_WRITTEN)
+
+
+@pytest.fixture(scope="session")
+def compiled_programs(tmp_path_factory):
+    """Keep compiled programs in one folder, shared by xdist's workers and by subprocesses."""
+    from lamina import use_compilation_cache
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+            patch.setenv("JAX_COMPILATION_CACHE_DIR", str(shared / "programs"))
+        yield use_compilation_cache()
 
 
 @pytest.fixture

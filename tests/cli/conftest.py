@@ -5,33 +5,15 @@ import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-HERE = Path(__file__).parent
-# Two workers may ask for one program at once, and JAX writes its cache files in place: who reads
-# half a file is warned and compiles anew.
-HALF_WRITTEN = r"ignore:Error (reading|writing) persistent compilation cache entry:UserWarning"
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings(HALF_WRITTEN))
-
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_programs(tmp_path_factory):
-    """Keep compiled programs in one folder, shared by xdist's workers and by subprocesses."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with pytest.MonkeyPatch.context() as patch:
-        if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-            patch.setenv("JAX_COMPILATION_CACHE_DIR", str(shared / "programs"))
-        yield
+def _cached(compiled_programs):
+    """Compile programs once for all of these tests."""
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,15 @@
-"""Programs compiled once for all of these tests, their workers and the processes they start."""
+"""Data sets, a count of compilations, and new processes."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-HERE = Path(__file__).parent
-# Two workers may ask for one program at once, and JAX writes its cache files in place: who reads
-# half a file is warned and compiles anew.
-HALF_WRITTEN = r"ignore:Error (reading|writing) persistent compilation cache entry:UserWarning"
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings(HALF_WRITTEN))
-
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_programs(tmp_path_factory):
-    """Keep compiled programs in one folder, shared by xdist's workers and by subprocesses."""
-    from lamina import use_compilation_cache
-
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with pytest.MonkeyPatch.context() as patch:
-        if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-            patch.setenv("JAX_COMPILATION_CACHE_DIR", str(shared / "programs"))
-        yield use_compilation_cache()
+def _cached(compiled_programs):
+    """Compile programs once for all of these tests."""
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""scikit-learn's contract, check by check, for all six estimators."""
+"""scikit-learn's contract, check by check, for every estimator."""
 
 import warnings
 
@@ -7,23 +7,9 @@ import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from lamina import (
-    LinearClassifier,
-    LinearRegressor,
-    MLPClassifier,
-    MLPRegressor,
-    NetworkClassifier,
-    NetworkRegressor,
-)
+from lamina.estimators.persistence import ESTIMATORS as BY_NAME
 
-ESTIMATORS = (
-    LinearClassifier,
-    LinearRegressor,
-    MLPClassifier,
-    MLPRegressor,
-    NetworkClassifier,
-    NetworkRegressor,
-)
+ESTIMATORS = tuple(BY_NAME.values())
 TO_SEVEN_DIGITS = "check_sample_weight_equivalence_on_dense_data"
 
 

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+import lamina
 from lamina import LinearClassifier, LinearRegressor, MLPClassifier, MLPRegressor
 from lamina.errors import DivergenceError
 
@@ -202,6 +203,17 @@ def test_partial_fit_keeps_the_optimisers_state_between_calls(iris):
     for _ in range(4):
         steps.partial_fit(X, y)
     np.testing.assert_allclose(scores_of(steps, X), scores_of(run, X), rtol=1e-5, atol=1e-6)
+
+
+def test_another_optimiser_between_two_calls_of_partial_fit_starts_afresh(iris, tmp_path):
+    """The second pass is that of a model read from a file, which holds no optimiser's state."""
+    X, y = iris
+    model = small(optimizer="adam").partial_fit(X, y)
+    model.save(tmp_path / "model.safetensors")
+    read = lamina.load(tmp_path / "model.safetensors")
+    for each in (model, read):
+        each.set_params(optimizer="momentum").partial_fit(X, y)
+    np.testing.assert_array_equal(scores_of(model, X), scores_of(read, X))
 
 
 def test_partial_fit_needs_all_classes_at_first(iris):

@@ -231,12 +231,14 @@ class NetworkEstimator(Estimator):
         return Run(self._objective(), descent, state, source, epochs, held_out, watchers)
 
     def _partial_fit(self, X, y, sample_weight):
-        """Take one pass over ``X``, from the present weights and the optimiser's present state."""
+        """Take one pass over ``X``, from the present weights and, if it is still the same
+        optimiser, its present state.
+        """
         with computing_in(self.precision):
             with self._unchanged_on_error():
                 run = self._prepare_pass(X, y, sample_weight)
             self._run(run)
-            self._state = run.state
+            self._paused = self.optimizer, run.state
         return self
 
     def _prepare_pass(self, X, y, sample_weight) -> Run:
@@ -251,8 +253,8 @@ class NetworkEstimator(Estimator):
             self.history_ = {}
             self._build(X.shape[1:], targets, seed)
         descent = self._descent(len(X), partial=True)
-        state = getattr(self, "_state", None)
-        if state is None:
+        paused_with, state = getattr(self, "_paused", None) or (None, None)
+        if state is None or paused_with != self.optimizer:
             seed = validation.seed_from(self.random_state)
             state = fresh_state(self.weights_, self.statistics_, descent.optimizer, seed)
         state = replace(
@@ -378,7 +380,7 @@ class NetworkEstimator(Estimator):
             run.train()
         finally:
             run.state = _to_numpy(run.state)
-            self._state: TrainingState | None = None
+            self._paused: tuple[Any, TrainingState] | None = None
             self.weights_, self.statistics_ = run.state.weights, run.state.statistics
             for name, values in run.history.items():
                 self.history_.setdefault(name, []).extend(values)
