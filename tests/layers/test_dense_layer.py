@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lamina.errors import InputError
-from lamina.layers import Dense, Penalty
+from lamina.layers import PREDICTING, Context, Dense, Penalty
 
 
 def test_apply_agrees_with_pytorch():
@@ -23,7 +23,7 @@ def test_apply_agrees_with_pytorch():
     twin(torch.tensor(X)).square().sum().backward()
 
     def objective(weights):
-        A, after = layer.apply(weights, statistics, X, train=True, key=None)
+        A, after = layer.apply(weights, statistics, X, Context(train=True))
         assert after == {}
         return jnp.sum(A**2), A
 
@@ -51,7 +51,7 @@ def test_without_bias_zero_goes_to_zero():
     layer = Dense(3, bias=False)
     weights, _ = layer.initialize(np.random.default_rng(0), (2,))
     assert set(weights) == {"W"}
-    A, _ = layer.apply(weights, {}, jnp.eye(2), train=False, key=None)
+    A, _ = layer.apply(weights, {}, jnp.eye(2), PREDICTING)
     assert_allclose(A, weights["W"])
 
 

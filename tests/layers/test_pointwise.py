@@ -7,11 +7,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lamina.errors import InputError
-from lamina.layers import Activation, Dense, Dropout, Flatten, Sequential
+from lamina.layers import PREDICTING, Activation, Context, Dense, Dropout, Flatten, Sequential
 
 
 def apply(layer, X, train=False, key=None):
-    return layer.apply({}, {}, X, train=train, key=key)[0]
+    return layer.apply({}, {}, X, Context(train, key))[0]
 
 
 # Dropout
@@ -56,7 +56,7 @@ def test_dropped_entries_pass_no_gradient():
 def test_two_dropouts_in_a_network_draw_apart():
     network = Sequential([Dropout(0.5), Dropout(0.5)])
     X = jnp.ones((100, 100))
-    A, _ = network.apply({}, {}, X, train=True, key=jax.random.key(0))
+    A, _ = network.apply({}, {}, X, Context(True, jax.random.key(0)))
     assert np.mean(np.asarray(A) > 0) == pytest.approx(0.25, abs=0.02)  # one mask twice: 0.5
 
 
@@ -82,7 +82,7 @@ def test_activation_layer_is_the_activation_of_dense():
     W = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
     weights = {"dense_0": {"W": W, "b": np.ones(4, np.float32)}}
     split = Sequential([Dense(4), Activation("tanh")])
-    A, _ = split.apply(weights, {}, X, train=False, key=None)
+    A, _ = split.apply(weights, {}, X, PREDICTING)
     assert_allclose(A, np.tanh(X @ W + 1), rtol=1e-5)
     assert split.output_shape((3,)) == (4,)
     with pytest.raises(InputError, match="Did you mean 'tanh'"):
@@ -95,7 +95,7 @@ def test_a_split_activation_learns_the_same_at_zero():
 
     def gradient(network):
         def total(weights):
-            return jnp.sum(network.apply(weights, {}, X, train=True, key=None)[0])
+            return jnp.sum(network.apply(weights, {}, X, Context(train=True))[0])
 
         return jax.grad(total)({"dense_0": {"W": zero}})["dense_0"]["W"]
 

@@ -9,7 +9,17 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lamina.errors import InputError
-from lamina.layers import Activation, Dense, Dropout, Flatten, Layer, Penalty, Sequential
+from lamina.layers import (
+    PREDICTING,
+    Activation,
+    Context,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Penalty,
+    Sequential,
+)
 
 NESTED = Sequential(
     [Flatten(), Dense(4, "relu"), Sequential([Dense(3, "tanh"), Dropout(0.5), Dense(5)]), Dense(2)]
@@ -47,7 +57,7 @@ def test_apply_is_the_product_of_the_maps():
     inner = weights["sequential_0"]
     A = np.tanh(A @ inner["dense_0"]["W"]) @ inner["dense_1"]["W"] - 1
     A = A @ weights["dense_1"]["W"]
-    found, _ = NESTED.apply(weights, {}, X, train=False, key=None)
+    found, _ = NESTED.apply(weights, {}, X, PREDICTING)
     assert_allclose(found, A, rtol=1e-4, atol=1e-5)
 
 
@@ -63,7 +73,7 @@ def test_walk_shows_every_layers_output():
 
 def test_an_empty_network_is_the_identity():
     X = jnp.ones((2, 3))
-    assert Sequential([]).apply({}, {}, X, train=False, key=None)[0] is X
+    assert Sequential([]).apply({}, {}, X, PREDICTING)[0] is X
     assert Sequential([]).output_shape((3,)) == (3,)
 
 
@@ -79,8 +89,8 @@ class Counter(Layer):
     def initialize(self, rng, input_shape):
         return {}, {"count": np.zeros((), np.float32)}
 
-    def apply(self, weights, statistics, X, *, train, key):
-        count = statistics["count"] + (X.shape[0] if train else 0)
+    def apply(self, weights, statistics, X, context):
+        count = statistics["count"] + (X.shape[0] if context.train else 0)
         return X + count, {"count": count}
 
 
@@ -94,14 +104,14 @@ def test_statistics_travel_by_name_and_depth():
     }
     statistics["counter_1"]["count"] += 10
     X = jnp.zeros((4, 3))
-    _, after = network.apply(weights, statistics, X, train=True, key=None)
+    _, after = network.apply(weights, statistics, X, Context(train=True))
     assert after == {
         "counter_0": {"count": 4},
         "sequential_0": {"counter_0": {"count": 4}},
         "counter_1": {"count": 14},
     }
     assert statistics["counter_0"] == {"count": 0}  # what is passed in stays as it was
-    _, unchanged = network.apply(weights, after, X, train=False, key=None)
+    _, unchanged = network.apply(weights, after, X, PREDICTING)
     assert unchanged == after
 
 

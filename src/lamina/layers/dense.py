@@ -67,6 +67,6 @@ class Dense(Layer):
         weights["W"] = initializer(self.init, self.activation)(rng, shapes["W"])
         return weights, {}
 
-    def apply(self, weights, statistics, X, *, train, key):
+    def apply(self, weights, statistics, X, context):
         """Return ``σ(X W + b)``."""
         return dense(X, weights["W"], weights.get("b"), self.activation), statistics

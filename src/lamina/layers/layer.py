@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,37 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 Weights = dict[str, Any]
 """Arrays by name, nested as the layers are: ``{"dense_0": {"W": …, "b": …}}``."""
+
+
+class Context(NamedTuple):
+    """On what terms a batch goes through a network.
+
+    Parameters
+    ----------
+    train : bool
+        Whether this is a training step; dropout and normalisation differ.
+    key : random key, optional
+        The source of random numbers in training, for layers that are `random`.
+    mask : array of shape (n,), optional
+        1 for rows that are data and 0 for padding, in the floating dtype; None is all data. Only
+        layers that mix rows look at it.
+    """
+
+    train: bool = False
+    key: Array | None = None
+    mask: Array | None = None
+
+    def split(self, parts: int) -> list[Context]:
+        """Return one context for each part of a network, with a key of its own."""
+        if self.key is None:
+            return [self] * parts
+        import jax
+
+        return [self._replace(key=key) for key in jax.random.split(self.key, parts)]
+
+
+PREDICTING = Context()
+"""The context of inference."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +97,7 @@ class Layer(ABC):
         weights: Weights,
         statistics: Weights,
         X: Float[Array, "n ..."],
-        *,
-        train: bool,
-        key: Array | None,
+        context: Context,
     ) -> tuple[Float[Array, "n ..."], Weights]:
         """Return the output and the running statistics after this batch.
 
@@ -78,10 +107,8 @@ class Layer(ABC):
             As `initialize` made them.
         X : array of shape (n, *input_shape)
             A batch.
-        train : bool
-            Whether this is a training step; dropout and normalisation differ.
-        key : random key or None
-            The source of random numbers in training, for layers that are `random`; else None.
+        context : Context
+            Whether this is training, with which random key, and which rows are padding.
         """
 
     def penalties(self, weights: Weights, default: Penalty) -> Weights:

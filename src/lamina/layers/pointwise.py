@@ -34,7 +34,7 @@ class Activation(Layer):
         """Return the input's shape."""
         return input_shape
 
-    def apply(self, weights, statistics, X, *, train, key):
+    def apply(self, weights, statistics, X, context):
         """Return ``σ(X)``."""
         return activation(self.function)(X), statistics
 
@@ -66,12 +66,12 @@ class Dropout(Layer):
         """Return the input's shape."""
         return input_shape
 
-    def apply(self, weights, statistics, X, *, train, key):
+    def apply(self, weights, statistics, X, context):
         """Return ``X`` with entries dropped, in training."""
-        if not train or self.rate == 0:
+        if not context.train or self.rate == 0:
             return X, statistics
-        assert key is not None, "training with dropout needs a key"
-        kept = jax.random.bernoulli(key, 1 - self.rate, X.shape)
+        assert context.key is not None, "training with dropout needs a key"
+        kept = jax.random.bernoulli(context.key, 1 - self.rate, X.shape)
         return jnp.where(kept, X / (1 - self.rate), 0), statistics
 
 
@@ -85,6 +85,6 @@ class Flatten(Layer):
         """Return ``(product of the input's shape,)``."""
         return (math.prod(input_shape),)
 
-    def apply(self, weights, statistics, X, *, train, key):
+    def apply(self, weights, statistics, X, context):
         """Return ``X`` with all axes but the first joined."""
         return X.reshape(X.shape[0], -1), statistics

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
 
 from lamina.errors import InputError
 from lamina.functions.penalties import Penalty
-from lamina.layers.layer import Layer, Shape, Weights
+from lamina.layers.layer import PREDICTING, Layer, Shape, Weights
 
 
 @dataclass(frozen=True)
@@ -89,25 +88,23 @@ class Sequential(Layer):
             shape = layer.output_shape(shape, name)
         return weights, statistics
 
-    def apply(self, weights, statistics, X, *, train, key):
+    def apply(self, weights, statistics, X, context):
         """Return the last layer's output."""
         A, after = X, dict(statistics)
-        for name, output, layer_statistics in self.walk(
-            weights, statistics, X, train=train, key=key
-        ):
+        for name, output, layer_statistics in self.walk(weights, statistics, X, context):
             A = output
             if name in after:
                 after[name] = layer_statistics
         return A, after
 
     def walk(
-        self, weights, statistics, X, *, train=False, key=None
+        self, weights, statistics, X, context=PREDICTING
     ) -> Iterator[tuple[str, Any, Weights]]:
         """Yield each layer's name, output and statistics, from first to last."""
-        keys = [None] * len(self.layers) if key is None else jax.random.split(key, len(self.layers))
-        for (name, layer), layer_key in zip(self.named(), keys, strict=True):
+        contexts = context.split(len(self.layers))
+        for (name, layer), own in zip(self.named(), contexts, strict=True):
             X, layer_statistics = layer.apply(
-                weights.get(name, {}), statistics.get(name, {}), X, train=train, key=layer_key
+                weights.get(name, {}), statistics.get(name, {}), X, own
             )
             yield name, X, layer_statistics
 

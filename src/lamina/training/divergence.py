@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.functions.losses import Loss
-from lamina.layers.layer import Layer
+from lamina.layers.layer import PREDICTING, Layer
 from lamina.layers.sequential import Sequential
 
 
@@ -43,7 +43,7 @@ def first_overflow(
                 return f"the output of {name}"
 
     def mean_loss(weights):
-        return jnp.mean(loss(network.apply(weights, statistics, X, train=False, key=None)[0], y))
+        return jnp.mean(loss(network.apply(weights, statistics, X, PREDICTING)[0], y))
 
     value, gradients = jax.value_and_grad(mean_loss)(weights)
     if not jnp.isfinite(value):

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from lamina.functions.losses import Loss
 from lamina.functions.penalties import soft_threshold
-from lamina.layers.layer import Layer
+from lamina.layers.layer import PREDICTING, Context, Layer
 from lamina.training.metrics import Measure
 from lamina.training.optimizers import Optimizer
 from lamina.training.state import TrainingState
@@ -50,6 +50,8 @@ class Batch(NamedTuple):
         Inputs and targets; rows at the end may be padding.
     weight : array of shape (n,)
         Sample weights, zero for padding.
+    mask : array of shape (n,)
+        1 for rows that are data and 0 for padding, in the floating dtype.
     rows : scalar
         How many rows are data, in the floating dtype.
     """
@@ -57,6 +59,7 @@ class Batch(NamedTuple):
     X: Any
     y: Any
     weight: Any
+    mask: Any
     rows: Any
 
 
@@ -72,9 +75,8 @@ class Parts(NamedTuple):
         self, weights: Any, state: TrainingState, settings: Settings, batch: Batch, key: Any
     ) -> tuple[Any, Any]:
         """Return mean loss + penalty, and ``(loss sum, measure sum, statistics)``."""
-        scores, statistics = self.network.apply(
-            weights, state.statistics, batch.X, train=True, key=key
-        )
+        context = Context(train=True, key=key, mask=batch.mask)
+        scores, statistics = self.network.apply(weights, state.statistics, batch.X, context)
         losses = jnp.sum(self.loss(scores, batch.y) * batch.weight)
         value = losses / batch.rows
         if settings.l2 is not None and not self.optimizer.decoupled:
@@ -218,7 +220,7 @@ def _masked(X: Any, y: Any, weight: Any, valid: Any, dtype: Any) -> Batch:
     """Return a minibatch whose rows from ``valid`` on count for nothing."""
     rows = jnp.minimum(valid, len(X))
     mask = (jnp.arange(len(X)) < rows).astype(dtype)
-    return Batch(X, y, mask if weight is None else mask * weight, rows.astype(dtype))
+    return Batch(X, y, mask if weight is None else mask * weight, mask, rows.astype(dtype))
 
 
 @lru_cache(KEPT_PROGRAMS)
@@ -226,7 +228,7 @@ def evaluation_program(network: Layer, loss: Loss, measure: Measure) -> Callable
     """Return ``(weights, statistics, X, y, weight) -> (loss sum, metric sum, weight sum)``."""
 
     def run(weights, statistics, X, y, weight):
-        scores, _ = network.apply(weights, statistics, X, train=False, key=None)
+        scores, _ = network.apply(weights, statistics, X, PREDICTING)
         sums = (loss(scores, y) * weight, measure(scores, y) * weight, weight)
         return tuple(jnp.sum(a) for a in sums)
 
@@ -238,7 +240,7 @@ def scoring_program(network: Layer, loss: Loss | None = None) -> Callable[..., A
     """Return ``(weights, statistics, X) -> scores``, or the loss's probabilities of them."""
 
     def run(weights, statistics, X):
-        scores, _ = network.apply(weights, statistics, X, train=False, key=None)
+        scores, _ = network.apply(weights, statistics, X, PREDICTING)
         return scores if loss is None else loss.probabilities(scores)
 
     return jax.jit(run)
