@@ -9,12 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+_LAYERS = (
+    "Activation",
+    "AveragePool1D",
+    "AveragePool2D",
+    "BatchNorm",
+    "Conv1D",
+    "Conv2D",
+    "ConvTranspose1D",
+    "ConvTranspose2D",
+    "Cutout",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePool",
+    "LayerNorm",
+    "MaxPool1D",
+    "MaxPool2D",
+    "Parallel",
+    "RandomFlip",
+    "RandomShift",
+    "Reshape",
+    "Residual",
+    "Sequential",
+    "SpatialDropout",
+    "Standardize",
+    "squeeze_excitation",
+)
 _HOME = {
-    "Activation": "layers",
-    "Dense": "layers",
-    "Dropout": "layers",
-    "Flatten": "layers",
-    "Sequential": "layers",
+    "ConvClassifier": "estimators.convolutional",
+    "ConvRegressor": "estimators.convolutional",
     "LinearClassifier": "estimators.linear",
     "LinearRegressor": "estimators.linear",
     "MLPClassifier": "estimators.perceptron",
@@ -25,10 +49,13 @@ _HOME = {
     "use_compilation_cache": "cache",
 }
 
+_HOME |= dict.fromkeys(_LAYERS, "layers")
 __all__ = [*_HOME, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from lamina.cache import use_compilation_cache as use_compilation_cache
+    from lamina.estimators.convolutional import ConvClassifier as ConvClassifier
+    from lamina.estimators.convolutional import ConvRegressor as ConvRegressor
     from lamina.estimators.linear import LinearClassifier as LinearClassifier
     from lamina.estimators.linear import LinearRegressor as LinearRegressor
     from lamina.estimators.network import NetworkClassifier as NetworkClassifier
@@ -37,10 +64,30 @@ if TYPE_CHECKING:
     from lamina.estimators.perceptron import MLPRegressor as MLPRegressor
     from lamina.estimators.persistence import load as load
     from lamina.layers import Activation as Activation
+    from lamina.layers import AveragePool1D as AveragePool1D
+    from lamina.layers import AveragePool2D as AveragePool2D
+    from lamina.layers import BatchNorm as BatchNorm
+    from lamina.layers import Conv1D as Conv1D
+    from lamina.layers import Conv2D as Conv2D
+    from lamina.layers import ConvTranspose1D as ConvTranspose1D
+    from lamina.layers import ConvTranspose2D as ConvTranspose2D
+    from lamina.layers import Cutout as Cutout
     from lamina.layers import Dense as Dense
     from lamina.layers import Dropout as Dropout
     from lamina.layers import Flatten as Flatten
+    from lamina.layers import GlobalAveragePool as GlobalAveragePool
+    from lamina.layers import LayerNorm as LayerNorm
+    from lamina.layers import MaxPool1D as MaxPool1D
+    from lamina.layers import MaxPool2D as MaxPool2D
+    from lamina.layers import Parallel as Parallel
+    from lamina.layers import RandomFlip as RandomFlip
+    from lamina.layers import RandomShift as RandomShift
+    from lamina.layers import Reshape as Reshape
+    from lamina.layers import Residual as Residual
     from lamina.layers import Sequential as Sequential
+    from lamina.layers import SpatialDropout as SpatialDropout
+    from lamina.layers import Standardize as Standardize
+    from lamina.layers import squeeze_excitation as squeeze_excitation
 
 
 def __getattr__(name: str) -> Any:

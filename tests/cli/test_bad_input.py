@@ -32,7 +32,7 @@ FIT = ("fit", "flowers.csv", "--target", "species", "--epochs", "1", "--out", "m
         (["--schedule", "cosien"], ["Did you mean 'cosine'?"]),
         (["--penalty", "l0"], ["penalty expected one of l1, l2, elastic_net; got 'l0'"]),
         (["--task", "clasify"], ["Did you mean 'classify'?"]),
-        (["--hidden", "64,many"], ["--hidden expected units like 256,128; got '64,many'."]),
+        (["--hidden", "64,many"], ["--hidden expected numbers like 32,64; got '64,many'."]),
         (["--hidden", "0"], ["units expected a whole number at least 1; got 0"]),
         (["--dropout", "1.5"], ["dropout rate expected a number at least 0 and below 1"]),
         (["--batch-size", "0"], ["batch_size expected a whole number at least 1; got 0"]),

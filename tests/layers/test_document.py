@@ -7,7 +7,25 @@ import numpy as np
 import pytest
 
 from lamina.errors import FileFormatError, InputError
-from lamina.layers import Activation, Dense, Dropout, Flatten, Penalty, Sequential
+from lamina.layers import (
+    Activation,
+    AveragePool1D,
+    AveragePool2D,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    LayerNorm,
+    MaxPool1D,
+    MaxPool2D,
+    Parallel,
+    Penalty,
+    Reshape,
+    Residual,
+    Sequential,
+    SpatialDropout,
+)
 from lamina.layers.document import from_document, to_document
 
 NETWORK = Sequential(
@@ -24,6 +42,30 @@ def test_round_trip_through_json():
     back = from_document(json.loads(json.dumps(to_document(NETWORK))))
     assert back == NETWORK
     assert hash(back) == hash(NETWORK)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        MaxPool2D(3, (2, 1), ((1, 1), (0, 2))),
+        AveragePool2D([2, 3], padding="same"),
+        MaxPool1D(3, 2, (1, 0)),
+        AveragePool1D(np.int64(4)),
+        GlobalAveragePool(keep_axes=True),
+        BatchNorm(0.99, 1e-3, frozen=True),
+        LayerNorm(np.float64(1e-6)),
+        Reshape([4, -1]),
+        SpatialDropout(0.2),
+        Parallel([Dense(2), Sequential([Dropout(0.1), Dense(2)])], join="sum"),
+        Residual(Sequential([BatchNorm(), Dense(4)])),
+        Residual(Dense(3), shortcut=Parallel([Dense(3, penalty=Penalty(l2=0.1))])),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_each_layer_round_trips(layer):
+    back = from_document(json.loads(json.dumps(to_document(Sequential([layer])))))
+    assert back == Sequential([layer])
+    assert hash(back) == hash(Sequential([layer]))
 
 
 def test_a_document_is_readable():
@@ -60,6 +102,12 @@ def test_numbers_of_numpy_are_json_too():
         ({"is": "Dense", "units": "3"}, "got '3'"),
         ({"is": "Sequential", "layers": ["relu"]}, "got 'relu' in it"),
         ({"is": "Sequential", "layers": 7}, "cannot be built"),
+        ({"is": "Residual", "body": {"is": "Penalty"}}, "got Penalty.* in it"),
+        (
+            {"is": "Parallel", "branches": [{"is": "Flatten"}], "join": "dot"},
+            "join expected one of",
+        ),
+        ({"is": "MaxPool2D", "window": [2, 2, 2]}, "MaxPool2D window expected"),
         ({"is": "Sequential", "layers": [{"is": "Dropout", "rate": 2}]}, "dropout rate"),
     ],
 )

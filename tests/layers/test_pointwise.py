@@ -1,4 +1,4 @@
-"""Layers without weights: activation, dropout, flatten."""
+"""Layers without weights: activation, dropout, other shapes."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,17 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lamina.errors import InputError
-from lamina.layers import PREDICTING, Activation, Context, Dense, Dropout, Flatten, Sequential
+from lamina.layers import (
+    PREDICTING,
+    Activation,
+    Context,
+    Dense,
+    Dropout,
+    Flatten,
+    Reshape,
+    Sequential,
+    SpatialDropout,
+)
 
 
 def apply(layer, X, train=False, key=None):
@@ -74,7 +84,32 @@ def test_dropout_rate_out_of_range_is_refused(rate):
         Dropout(rate)
 
 
-# Activation and Flatten
+# SpatialDropout
+
+
+@pytest.mark.parametrize("shape", [(300, 3, 2, 50), (300, 6, 50)])
+def test_spatial_dropout_drops_whole_channels(shape):
+    A = apply(SpatialDropout(0.3), jnp.full(shape, 2.0), True, jax.random.key(0))
+    channels = np.asarray(A).reshape(300, 6, 50)
+    assert_array_equal(channels, channels[:, :1].repeat(6, axis=1))  # all cells share one fate
+    dropped = channels[:, 0] == 0
+    assert dropped.mean() == pytest.approx(0.3, abs=5 * np.sqrt(0.21 / dropped.size))
+    assert_allclose(channels[:, 0][~dropped], 2 / 0.7, rtol=1e-6)
+    shares = dropped.mean(axis=1)
+    assert 0 < shares.std() < 0.15  # each sample draws for itself, each channel too
+
+
+def test_spatial_dropout_is_the_identity_at_prediction():
+    X = jnp.arange(12.0).reshape(2, 3, 2)
+    assert_array_equal(apply(SpatialDropout(0.9), X), X)
+    assert_array_equal(apply(SpatialDropout(0), X, train=True), X)
+    assert SpatialDropout(0.1).random
+    assert not SpatialDropout(0).random
+    with pytest.raises(InputError, match="spatial dropout rate expected a number at least 0"):
+        SpatialDropout(1)
+
+
+# Activation, Flatten and Reshape
 
 
 def test_activation_layer_is_the_activation_of_dense():
@@ -109,3 +144,30 @@ def test_flatten_reads_each_sample_row_by_row():
     assert_array_equal(apply(Flatten(), X), np.arange(24.0).reshape(2, 12))
     assert Flatten().output_shape((2, 3, 2), "flatten_0") == (12,)
     assert Flatten().output_shape((5,), "flatten_0") == (5,)
+
+
+def test_reshape_keeps_the_order_of_entries():
+    X = jnp.arange(24.0).reshape(2, 12)
+    for shape in ((2, 3, 2), [2, -1, 2], (-1, 3, 2)):
+        layer = Reshape(shape)
+        assert layer.output_shape((12,), "reshape_0") == (2, 3, 2)
+        assert_array_equal(apply(layer, X), np.arange(24.0).reshape(2, 2, 3, 2))
+    flat = apply(Reshape((-1,)), X.reshape(2, 3, 4))
+    assert_array_equal(flat, apply(Flatten(), X.reshape(2, 3, 4)))
+    assert apply(Reshape((4, -1)), jnp.zeros((0, 12))).shape == (0, 4, 3)  # an empty batch
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (5, -1), (24, -1)])
+def test_reshape_refuses_sizes_that_disagree(shape):
+    network = Sequential([Activation("relu"), Reshape(shape)])
+    with pytest.raises(
+        InputError, match=r"^net/reshape_0 expected .*got samples of shape \(3, 4\)"
+    ) as e:
+        network.output_shape((3, 4), "net")
+    assert str(shape) in str(e.value)
+
+
+@pytest.mark.parametrize("shape", [(-1, -1), (0, 3), (-2, 3), (2.5, 2), 12, "ab", None])
+def test_reshape_refuses_what_is_no_shape(shape):
+    with pytest.raises(InputError, match=r"^Reshape (size )?expected"):
+        Reshape(shape)

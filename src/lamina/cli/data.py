@@ -8,7 +8,7 @@ import numpy as np
 
 from lamina.errors import InputError
 from lamina.formats.dataset import Dataset
-from lamina.formats.read import has_test_part, read
+from lamina.formats.read import has_test_part, is_images, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +72,13 @@ def with_name(y: np.ndarray, target: str | None) -> Any:
     import pandas as pd
 
     return pd.Series(y, name=target)
+
+
+def size_for(estimator: Any, path: str | Path, text: str | None) -> tuple[int, int] | None:
+    """Return the size to read images in: as told, or for files and folders of them the model's."""
+    told = image_size(text)
+    shape = getattr(getattr(estimator, "encoder_", None), "image_shape", None)
+    return shape[:2] if told is None and shape is not None and is_images(path) else told
 
 
 def image_size(text: str | None) -> tuple[int, int] | None:

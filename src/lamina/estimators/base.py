@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ from lamina.estimators.contract import Estimator
 from lamina.functions.losses import LOSSES, Loss, loss
 from lamina.functions.penalties import penalty
 from lamina.layers.layer import Layer, Shape, Weights
-from lamina.training.batches import ArraySource
+from lamina.training.batches import BLOCK_STEPS, ArraySource
 from lamina.training.callbacks import (
     Callback,
     EarlyStopping,
@@ -73,6 +73,9 @@ class NetworkEstimator(Estimator):
         in [0, 1]) to a factor.
     clip_norm : float > 0, optional
         Scale gradients down to this global norm.
+    average_weights : float in (0, 1), optional
+        Keep a moving average of the weights, such as 0.999 of itself from step to step, and take it
+        for validation and as the result of `fit`.
     batch_size : int, optional
         Samples a step; None is 128. Full-batch optimisers (gd, lbfgs) take all samples.
     max_epochs : int, optional
@@ -107,7 +110,9 @@ class NetworkEstimator(Estimator):
         Per epoch: loss, the metric, val_…, learning_rate, gradient_norm, seconds. The loss is the
         mean over samples without the penalty; rate and gradient norm are the last step's.
     n_features_in_ : int
-        Columns of X.
+        Columns of X; for samples that are arrays, the numbers of one.
+    input_shape_ : tuple of int
+        One sample's shape as it enters the network.
     target_names_ : tuple of str, or None
         The names of y's columns where it came from pandas.
     """
@@ -120,6 +125,7 @@ class NetworkEstimator(Estimator):
     learning_rate: float | None = None
     schedule: str | Schedule = "constant"
     clip_norm: float | None = None
+    average_weights: float | None = None
     batch_size: int | None = None
     max_epochs: int | None = None
     early_stopping: int | None = None
@@ -130,6 +136,8 @@ class NetworkEstimator(Estimator):
     precision: str = "float32"
     random_state: Any = None
     verbose: int = 1
+    _any_rank: ClassVar[bool] = False
+    """Whether samples may be arrays, such as images, and not only rows of numbers."""
 
     @property
     def _dtype(self) -> type[np.floating]:
@@ -217,9 +225,11 @@ class NetworkEstimator(Estimator):
         seed = validation.seed_from(self.random_state)
         if not continuing:
             self.history_: dict[str, list[float]] = {}
-            self._build(X.shape[1:], targets, seed)
+            self._build(X, targets, weight, seed)
         descent = self._descent(len(X), partial=False)
-        state = fresh_state(self.weights_, self.statistics_, descent.optimizer, seed)
+        state = fresh_state(
+            self.weights_, self.statistics_, descent.optimizer, seed, descent.average is not None
+        )
         source = self._source(X, targets, weight, descent, seed)
         watchers = self._watchers()
         if descent.optimizer.name == "lbfgs":
@@ -251,7 +261,7 @@ class NetworkEstimator(Estimator):
         if first:
             seed = validation.seed_from(self.random_state)
             self.history_ = {}
-            self._build(X.shape[1:], targets, seed)
+            self._build(X, targets, weight, seed)
         descent = self._descent(len(X), partial=True)
         paused_with, state = getattr(self, "_paused", None) or (None, None)
         if state is None or paused_with != self.optimizer:
@@ -275,19 +285,25 @@ class NetworkEstimator(Estimator):
         for name in ("batch_size", "max_epochs", "early_stopping"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), at_least=1, whole=True)
+        if self.average_weights is not None:
+            check_number("average_weights", self.average_weights, above=0, below=1)
         check_number("validation_fraction", self.validation_fraction, above=0, below=1)
 
     def _matrix(self, X: Any, *, reset: bool) -> np.ndarray:
-        """Return raw input as the float32 array that the network takes."""
+        """Return raw input as the array (n, ...) that the network takes."""
         if self.encoder is None:
-            return validation.check_matrix(self, X, self._dtype, reset=reset)
+            check = validation.check_samples if self._any_rank else validation.check_matrix
+            return check(self, X, self._dtype, reset=reset)
         if reset:
             self.encoder_ = self.encoder.fit(X)
             self.n_features_in_ = self.encoder_.input_width
         return self.encoder_.transform(X).astype(self._dtype, copy=False)
 
-    def _build(self, input_shape: Shape, targets: np.ndarray, seed: int) -> None:
+    def _build(
+        self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, seed: int
+    ) -> None:
         """Make the network and its initial weights."""
+        self.input_shape_ = input_shape = X.shape[1:]
         self.loss_ = loss(self._usual_loss(targets) if self.loss == AUTO else self.loss)
         self._check_loss(targets)
         self.network_ = self._network(input_shape, self._outputs)
@@ -301,7 +317,11 @@ class NetworkEstimator(Estimator):
         self.weights_: Weights
         self.statistics_: Weights
         initial = self.network_.initialize(rng, input_shape)
+        self._adapt(initial[1], X, weight)
         self.weights_, self.statistics_ = jax.tree.map(lambda W: W.astype(self._dtype), initial)
+
+    def _adapt(self, statistics: Weights, X: np.ndarray, weight: np.ndarray | None) -> None:
+        """Set statistics that are learned from the data before the first step."""
 
     def _check_loss(self, targets: np.ndarray) -> None:
         wanted = loss(self._usual_loss(targets)).target
@@ -314,13 +334,20 @@ class NetworkEstimator(Estimator):
 
     def _objective(self) -> Objective:
         strength = penalty(self.penalty, self.alpha, self.l1_ratio)
-        return Objective(self.network_, self.loss_, METRICS[self.loss_.target], strength)
+        metric = METRICS[self.loss_.target]
+        return Objective(self.network_, self.loss_, metric, strength, self._mixup)
+
+    @property
+    def _mixup(self) -> float:
+        """The strength of mixup."""
+        return 0.0
 
     def _descent(self, samples: int, *, partial: bool) -> Descent:
         method = optimizer(self._optimizer_name(samples, partial=partial))
         rate = self._usual_rate(method) if self.learning_rate is None else self.learning_rate
         shape = schedule("constant" if partial else self.schedule)
-        return Descent(method, float(rate), shape, self.clip_norm)
+        average = None if partial else self.average_weights
+        return Descent(method, float(rate), shape, self.clip_norm, average)
 
     def _usual_rate(self, method: Optimizer) -> float:
         return method.learning_rate
@@ -331,7 +358,8 @@ class NetworkEstimator(Estimator):
     def _source(self, X, targets, weight, descent: Descent, seed: int) -> ArraySource:
         weight = self._class_weights(targets, weight)
         batch = None if descent.optimizer.full_batch else self.batch_size or 128
-        return ArraySource.of(X, targets, weight, batch_size=batch, seed=seed)
+        steps = 1 if self.network_.convolves else BLOCK_STEPS
+        return ArraySource.of(X, targets, weight, batch_size=batch, seed=seed, block_steps=steps)
 
     def _validation(self, data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None:
         if data is None:
@@ -381,7 +409,7 @@ class NetworkEstimator(Estimator):
         finally:
             run.state = _to_numpy(run.state)
             self._paused: tuple[Any, TrainingState] | None = None
-            self.weights_, self.statistics_ = run.state.weights, run.state.statistics
+            self.weights_, self.statistics_ = run.state.served, run.state.statistics
             for name, values in run.history.items():
                 self.history_.setdefault(name, []).extend(values)
 

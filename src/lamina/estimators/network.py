@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lamina.errors import InputError
 from lamina.estimators.base import NetworkEstimator
@@ -27,6 +28,7 @@ class _Network(NetworkEstimator):
     """
 
     network: Layer | None = None
+    _any_rank: ClassVar[bool] = True
 
     def _network(self, input_shape: Shape, outputs: int) -> Layer:
         network = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import operator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import lamina
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.estimators.base import NetworkEstimator
 from lamina.estimators.classifier import Classifier
+from lamina.estimators.convolutional import ConvClassifier, ConvRegressor
 from lamina.estimators.linear import LinearClassifier, LinearRegressor
 from lamina.estimators.network import NetworkClassifier, NetworkRegressor
 from lamina.estimators.perceptron import MLPClassifier, MLPRegressor
@@ -27,6 +29,8 @@ from lamina.layers.layer import Layer
 ESTIMATORS: dict[str, type] = {
     cls.__name__: cls
     for cls in (
+        ConvClassifier,
+        ConvRegressor,
         LinearClassifier,
         LinearRegressor,
         MLPClassifier,
@@ -52,7 +56,7 @@ def save(estimator: NetworkEstimator, path: str | Path) -> None:
         "lamina": lamina.__version__,
         "parameters": _parameters(estimator),
         "network": to_document(estimator.network_),
-        "input_shape": list(_input_shape(estimator)),
+        "input_shape": list(estimator.input_shape_),
         "loss": _loss_document(estimator.loss_),
         "encoder": _encoder_document(getattr(estimator, "encoder_", None)),
         "n_features_in": int(estimator.n_features_in_),
@@ -105,7 +109,8 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEs
     estimator.target_names_ = None if names is None else tuple(map(str, names))
     if document["encoder"] is not None:
         estimator.encoder_ = encoder_from_document(document["encoder"])
-    shape = tuple(document["input_shape"])
+    shape = tuple(operator.index(size) for size in document["input_shape"])
+    estimator.input_shape_ = shape
     expected = zip(
         ("weights", "statistics"),
         estimator.network_.weight_shapes(shape),
@@ -126,9 +131,11 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEs
 
 def _check_fits_together(estimator: NetworkEstimator, input_shape: tuple[int, ...]) -> None:
     """Raise unless features, network, loss and targets agree in number and kind."""
-    if _input_shape(estimator) != input_shape:
+    encoder = getattr(estimator, "encoder_", None)
+    width = estimator.n_features_in_ if encoder is None else len(encoder.output_names)
+    if math.prod(input_shape) != width:
         raise FileFormatError(
-            f"its input expected {_input_shape(estimator)} numbers, its network takes {input_shape}"
+            f"its input expected {width} numbers a sample, its network takes {input_shape}"
         )
     names = _names(estimator)
     if names is not None and len(names) != estimator.n_features_in_:
@@ -232,11 +239,6 @@ def _encoder_document(encoder: Any) -> dict[str, Any] | None:
 def _names(estimator: NetworkEstimator) -> list[str] | None:
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
-
-
-def _input_shape(estimator: NetworkEstimator) -> tuple[int, ...]:
-    encoder = getattr(estimator, "encoder_", None)
-    return (estimator.n_features_in_,) if encoder is None else (len(encoder.output_names),)
 
 
 def _target_document(estimator: NetworkEstimator) -> dict[str, Any]:

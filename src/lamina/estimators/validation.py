@@ -49,6 +49,30 @@ def check_matrix(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndarr
         return np.asarray(validate_data(estimator, X, reset=reset, dtype=dtype, order="C"))
 
 
+def check_samples(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndarray:
+    """Return ``X`` as an array of shape (n, ...): `check_matrix` for samples of any rank.
+
+    ``n_features_in_`` counts a sample's numbers.
+
+    Raises
+    ------
+    ValueError
+        As `check_matrix`; also for samples of another shape than in training.
+    """
+    if getattr(X, "ndim", 2) <= 2:
+        return check_matrix(estimator, X, dtype, reset=reset)
+    X = np.asarray(X)
+    if 0 in X.shape:
+        raise InputError(f"X expected at least one sample, got an array of shape {X.shape}.")
+    known = None if reset else estimator.input_shape_
+    if known is not None and X.shape[1:] != known:
+        raise InputError(
+            f"X expected samples of shape {known}, as in training, got {X.shape[1:]}. "
+            "Resize or reshape them."
+        )
+    return check_matrix(estimator, X.reshape(len(X), -1), dtype, reset=reset).reshape(X.shape)
+
+
 @contextmanager
 def _as_input_error() -> Iterator[None]:
     """Raise scikit-learn's complaints about input as ours, in its words."""

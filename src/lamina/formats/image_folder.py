@@ -78,6 +78,18 @@ def read_image_folder(
     return Dataset(X, y, "images", str(path), names)
 
 
+def read_image_file(path: str | Path, size: tuple[int, int] | None = None) -> Dataset:
+    """Return one image, to predict for: ``X`` uint8 of shape (1, h, w, c)."""
+    pixels = _read_image(Path(path), size)
+    return Dataset(pixels[None], None, "images", str(path), (Path(path).name,))
+
+
+def is_image_file(path: str | Path) -> bool:
+    """Tell whether ``path`` is a file with an image's name."""
+    path = Path(path)
+    return path.is_file() and path.suffix.lower() in _SUFFIXES
+
+
 def is_image_folder(path: str | Path) -> bool:
     """Tell whether ``path`` is a folder that no other reader of images claims."""
     return Path(path).is_dir() and not is_idx_folder(path) and not is_cifar(path)

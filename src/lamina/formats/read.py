@@ -82,6 +82,12 @@ def has_test_part(path: str | os.PathLike[str]) -> bool:
     return any(reader.has_test_part(path) for reader in (idx, cifar, image_folder))
 
 
+def is_images(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is an image or a folder of them, which can be read in any size."""
+    path = Path(path)
+    return image_folder.is_image_file(path) or image_folder.is_image_folder(path)
+
+
 def _read_images(
     path: Path, part: str | None, size: tuple[int, int] | None, skip_bad: bool
 ) -> Dataset:
@@ -90,10 +96,12 @@ def _read_images(
         return idx.read_idx(path, test)
     if cifar.is_cifar(path):
         return cifar.read_cifar(path, test)
+    if image_folder.is_image_file(path):
+        return image_folder.read_image_file(path, size)
     if path.is_file():
         raise InputError(
-            f"{path} expected a file ending in {', '.join(SUFFIXES)}, .npz, .npy or "
-            f"idx3-ubyte, or a batch or archive of CIFAR, got {path.suffix or path.name!r}. "
+            f"{path} expected a file ending in {', '.join(SUFFIXES)}, .npz, .npy or idx3-ubyte, "
+            f"an image, or a batch or archive of CIFAR, got {path.suffix or path.name!r}. "
             f"Convert it, or give the folder that holds the images."
         )
     return image_folder.read_image_folder(path, size, skip_bad, test)

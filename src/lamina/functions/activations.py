@@ -34,11 +34,14 @@ class Activation:
     pullback : callable (A, dA) -> dY, or None
         The gradient by ``Y`` from the output and the gradient by the output; None where the
         derivative needs ``Y`` itself.
+    increasing : bool
+        Whether a larger ``y`` never has a smaller ``σ(y)``; a maximum can then be taken before.
     """
 
     name: str
     function: Callable[[Array], Array]
     pullback: Callable[[Array, Array], Array] | None = None
+    increasing: bool = True
 
     def __call__(self, Y: Float[Array, "n k"]) -> Float[Array, "n k"]:
         """Return ``σ(Y)``."""
@@ -59,12 +62,12 @@ _TABLE = (
         lambda A, dA: jnp.where(A > 0, dA, LEAK * dA),
     ),
     Activation("elu", jax.nn.elu, lambda A, dA: jnp.where(A > 0, dA, (A + 1) * dA)),
-    Activation("gelu", lambda Y: jax.nn.gelu(Y, approximate=False)),
-    Activation("silu", jax.nn.silu),
+    Activation("gelu", lambda Y: jax.nn.gelu(Y, approximate=False), increasing=False),
+    Activation("silu", jax.nn.silu, increasing=False),
     Activation("softplus", jax.nn.softplus, lambda A, dA: -jnp.expm1(-A) * dA),
     Activation("sigmoid", jax.nn.sigmoid, lambda A, dA: A * (1 - A) * dA),
     Activation("tanh", jnp.tanh, lambda A, dA: (1 - A * A) * dA),
-    Activation("softmax", lambda Y: jax.nn.softmax(Y, axis=-1), _softmax_pullback),
+    Activation("softmax", lambda Y: jax.nn.softmax(Y, axis=-1), _softmax_pullback, False),
 )
 ACTIVATIONS = {row.name: row for row in _TABLE}
 

@@ -9,13 +9,59 @@ import numpy as np
 
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.functions.penalties import Penalty
+from lamina.layers.augmentation import Cutout, RandomFlip, RandomShift
+from lamina.layers.composition import Parallel, Residual
+from lamina.layers.convolution import Conv1D, Conv2D, ConvTranspose1D, ConvTranspose2D
 from lamina.layers.dense import Dense
+from lamina.layers.each_step import EachStep
+from lamina.layers.embedding import Embedding
 from lamina.layers.layer import Layer
-from lamina.layers.pointwise import Activation, Dropout, Flatten
+from lamina.layers.normalization import BatchNorm, LayerNorm, Standardize
+from lamina.layers.pointwise import Activation, Dropout, Flatten, Reshape, SpatialDropout
+from lamina.layers.pooling import (
+    AveragePool1D,
+    AveragePool2D,
+    GlobalAveragePool,
+    MaxPool1D,
+    MaxPool2D,
+)
+from lamina.layers.recurrent import GRU, LSTM, RNN
 from lamina.layers.sequential import Sequential
 
 LAYERS: dict[str, type] = {
-    cls.__name__: cls for cls in (Dense, Activation, Dropout, Flatten, Sequential, Penalty)
+    cls.__name__: cls
+    for cls in (
+        Activation,
+        AveragePool1D,
+        AveragePool2D,
+        BatchNorm,
+        Conv1D,
+        Conv2D,
+        ConvTranspose1D,
+        ConvTranspose2D,
+        Cutout,
+        Dense,
+        Dropout,
+        EachStep,
+        Embedding,
+        Flatten,
+        GRU,
+        GlobalAveragePool,
+        LSTM,
+        LayerNorm,
+        MaxPool1D,
+        MaxPool2D,
+        Parallel,
+        Penalty,
+        RNN,
+        RandomFlip,
+        RandomShift,
+        Reshape,
+        Residual,
+        Sequential,
+        SpatialDropout,
+        Standardize,
+    )
 }
 
 

@@ -7,6 +7,7 @@ compares by value, and the same layer always compiles to the same program.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -32,14 +33,14 @@ class Context(NamedTuple):
         Whether this is a training step; dropout and normalisation differ.
     key : random key, optional
         The source of random numbers in training, for layers that are `random`.
-    mask : array of shape (n,), optional
-        1 for rows that are data and 0 for padding, in the floating dtype; None is all data. Only
-        layers that mix rows look at it.
+    weight : array of shape (n,), optional
+        How much each row counts, zero for padding; None is one each. Only layers that mix rows,
+        such as batch normalisation, look at it.
     """
 
     train: bool = False
     key: Array | None = None
-    mask: Array | None = None
+    weight: Array | None = None
 
     def split(self, parts: int) -> list[Context]:
         """Return one context for each part of a network, with a key of its own."""
@@ -65,6 +66,15 @@ class Layer(ABC):
     def random(self) -> bool:
         """Whether training draws random numbers, and so needs a key."""
         return False
+
+    @property
+    def convolves(self) -> bool:
+        """Whether it calls XLA's convolution, which on a CPU is slow inside a loop."""
+        return False
+
+    def widest(self, input_shape: Shape) -> int:
+        """Return how many numbers a sample takes where it takes the most."""
+        return max(math.prod(input_shape), math.prod(self.output_shape(input_shape, self.kind)))
 
     @abstractmethod
     def output_shape(self, input_shape: Shape, name: str) -> Shape:
@@ -110,6 +120,13 @@ class Layer(ABC):
         context : Context
             Whether this is training, with which random key, and which rows are padding.
         """
+
+    def fused(self, following: Layer) -> Layer | None:
+        """Return one layer that does what this and the next do, with this one's weights.
+
+        None where no kernel covers both.
+        """
+        return None
 
     def penalties(self, weights: Weights, default: Penalty) -> Weights:
         """Return each weight's `Penalty`: the layer's own or ``default`` for matrices ``W…``."""

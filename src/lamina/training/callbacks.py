@@ -98,7 +98,7 @@ class EarlyStopping(Callback):
         value = _watched(record, self.monitor)
         if _improves(self.monitor, value, self.best, self.min_delta):
             self.best, self.best_epoch, self.waited = value, int(record["epoch"]), 0
-            self._kept = jax.tree.map(np.array, (run.state.weights, run.state.statistics))
+            self._kept = jax.tree.map(np.array, (run.state.served, run.state.statistics))
         else:
             self.waited += 1
         return self.waited >= self.patience
@@ -107,7 +107,8 @@ class EarlyStopping(Callback):
         """Restore the best weights."""
         if self._kept is not None:
             weights, statistics = self._kept
-            run.change_state(weights=weights, statistics=statistics)
+            average = None if run.state.average is None else weights
+            run.change_state(weights=weights, statistics=statistics, average=average)
 
 
 class StopAtMinimum(Callback):

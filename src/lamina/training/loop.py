@@ -37,7 +37,7 @@ from lamina.training.state import Totals, TrainingState, no_totals
 
 NO_PENALTY = Penalty()
 EVALUATION_ELEMENTS = 1 << 22
-"""About how many input numbers are scored in one call."""
+"""About how many numbers a call holds where its network is widest."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,15 @@ class Objective:
         Counted beside the loss.
     penalty : Penalty
         For weight matrices whose layer names none of its own.
+    mixup : float >= 0
+        The strength α of mixup in training, 0 for none; see `lamina.training.mixup`.
     """
 
     network: Layer
     loss: Loss
     metric: Metric
     penalty: Penalty = NO_PENALTY
+    mixup: float = 0.0
 
     def strengths(self, weights: Weights) -> tuple[Any, Any]:
         """Return the L1 and L2 strengths, each shaped like ``weights``, or None where all are 0."""
@@ -86,12 +89,15 @@ class Descent:
         The factor on it along the run.
     clip_norm : float, optional
         Bound on the global gradient norm.
+    average : float in (0, 1), optional
+        How much of the weights' moving average is kept from step to step; None keeps none.
     """
 
     optimizer: Optimizer
     learning_rate: float
     schedule: Schedule
     clip_norm: float | None = None
+    average: float | None = None
 
 
 class Run:
@@ -151,6 +157,7 @@ class Run:
             objective.loss,
             objective.metric.per_sample,
             descent.optimizer,
+            objective.mixup,
         )
 
     def _checked_settings(self) -> Settings:
@@ -160,8 +167,8 @@ class Run:
                 f"An L1 penalty expected an optimiser with proximal steps, got "
                 f"{self.descent.optimizer.name!r}. Use 'adam', 'sgd' or 'gd'."
             )
-        clip = self.descent.clip_norm
-        return Settings(l1, l2, None if clip is None else self.dtype.type(clip))
+        numbers = (self.descent.clip_norm, self.descent.average)
+        return Settings(l1, l2, *(None if a is None else self.dtype.type(a) for a in numbers))
 
     def train(self) -> None:
         """Run until the last epoch, a callback's stop, or Ctrl-C.
@@ -247,7 +254,7 @@ class Run:
         record: Record = {"epoch": self.epoch + 1, **self.figures(totals)}
         if self.validation is not None:
             state = self.state
-            found = evaluate(self.objective, state.weights, state.statistics, *self.validation)
+            found = evaluate(self.objective, state.served, state.statistics, *self.validation)
             record |= {f"val_{name}": value for name, value in found.items()}
         rate = float(self._rates(np.array(self.source.steps_per_epoch - 1)))
         record["learning_rate"] = rate * float(self.state.rate_scale)
@@ -284,9 +291,9 @@ class Run:
         )
 
 
-def _in_pieces(X: np.ndarray) -> tuple[int, range]:
+def _in_pieces(network: Layer, X: np.ndarray) -> tuple[int, range]:
     """Return how many rows go into one call, and where each piece starts."""
-    width = max(1, X[:1].size)
+    width = max(1, network.widest(X.shape[1:]))
     most = 1 << max(3, (EVALUATION_ELEMENTS // width).bit_length() - 1)
     rows = min(most, bucket(len(X)))
     return rows, range(0, len(X), rows)
@@ -313,7 +320,7 @@ def evaluate(
     """
     program = evaluation_program(objective.network, objective.loss, objective.metric.per_sample)
     weight = np.ones(len(X), X.dtype) if weight is None else weight
-    rows, starts = _in_pieces(X)
+    rows, starts = _in_pieces(objective.network, X)
     sums = np.zeros(3)
     for start in starts:
         part = (pad_rows(a[start : start + rows], rows) for a in (X, y, weight))
@@ -327,7 +334,7 @@ def scores(
 ) -> np.ndarray:
     """Return a network's scores on ``X`` (n, ...), or with a loss its probabilities."""
     program = scoring_program(network, loss)
-    rows, starts = _in_pieces(X)
+    rows, starts = _in_pieces(network, X)
     pieces = [
         np.asarray(program(weights, statistics, pad_rows(X[s : s + rows], rows)))[: len(X) - s]
         for s in starts

@@ -17,7 +17,9 @@ import jax.numpy as jnp
 
 from lamina.functions.losses import Loss
 from lamina.functions.penalties import soft_threshold
+from lamina.kernels.convolution import compiler_options
 from lamina.layers.layer import PREDICTING, Context, Layer
+from lamina.training import mixup
 from lamina.training.metrics import Measure
 from lamina.training.optimizers import Optimizer
 from lamina.training.state import TrainingState
@@ -34,11 +36,14 @@ class Settings(NamedTuple):
         Penalty strengths; None where no weight has any, which compiles to nothing.
     clip_norm : float or None
         The global gradient norm above which gradients are scaled down to it.
+    average : float or None
+        How much of the weights' moving average is kept from step to step.
     """
 
     l1: Any
     l2: Any
     clip_norm: float | None
+    average: float | None
 
 
 class Batch(NamedTuple):
@@ -50,8 +55,6 @@ class Batch(NamedTuple):
         Inputs and targets; rows at the end may be padding.
     weight : array of shape (n,)
         Sample weights, zero for padding.
-    mask : array of shape (n,)
-        1 for rows that are data and 0 for padding, in the floating dtype.
     rows : scalar
         How many rows are data, in the floating dtype.
     """
@@ -59,25 +62,33 @@ class Batch(NamedTuple):
     X: Any
     y: Any
     weight: Any
-    mask: Any
     rows: Any
 
 
 class Parts(NamedTuple):
-    """What a training program is compiled for."""
+    """What a training program is compiled for; see `lamina.training.loop.Objective`."""
 
     network: Layer
     loss: Loss
     measure: Measure
     optimizer: Optimizer
+    mixup: float = 0.0
 
     def objective(
         self, weights: Any, state: TrainingState, settings: Settings, batch: Batch, key: Any
     ) -> tuple[Any, Any]:
         """Return mean loss + penalty, and ``(loss sum, measure sum, statistics)``."""
-        context = Context(train=True, key=key, mask=batch.mask)
-        scores, statistics = self.network.apply(weights, state.statistics, batch.X, context)
-        losses = jnp.sum(self.loss(scores, batch.y) * batch.weight)
+        X, y, blend = batch.X, batch.y, None
+        if self.mixup:
+            key, own = jax.random.split(key)
+            blend = mixup.drawn(own, self.mixup, len(X), batch.rows, X.dtype)
+            X = blend.of(X)
+        context = Context(train=True, key=key, weight=batch.weight)
+        scores, statistics = self.network.apply(weights, state.statistics, X, context)
+        each = self.loss(scores, y)
+        if blend is not None:
+            each = blend.share * each + (1 - blend.share) * self.loss(scores, y[blend.partner])
+        losses = jnp.sum(each * batch.weight)
         value = losses / batch.rows
         if settings.l2 is not None and not self.optimizer.decoupled:
             squares = jax.tree.map(lambda a, W: a * jnp.sum(W * W), settings.l2, weights)
@@ -94,7 +105,7 @@ class Parts(NamedTuple):
         squares takes a tenth of a small network's step.
         """
         key = None
-        if self.network.random:
+        if self.network.random or self.mixup:
             key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
 
         def objective(weights):
@@ -114,9 +125,11 @@ class Parts(NamedTuple):
             gradients, state.optimizer, state.weights, value, lambda w: objective(w)[0]
         )
         sums = [losses, measured, jnp.sum(batch.weight), jnp.ones_like(norm)]
+        weights = self.descend(state.weights, directions, optimizer_state, settings, rate)
         return replace(
             state,
-            weights=self.descend(state.weights, directions, optimizer_state, settings, rate),
+            weights=weights,
+            average=_averaged(state, weights, settings.average),
             statistics=statistics,
             optimizer=optimizer_state,
             step=state.step + 1,
@@ -152,6 +165,18 @@ class Parts(NamedTuple):
         return moved
 
 
+def _averaged(state: TrainingState, weights: Any, decay: Any) -> Any:
+    """Return the moving average, which at first follows the weights more closely.
+
+    Source: Polyak and Juditsky 1992; the growing decay as in TensorFlow's ExponentialMovingAverage.
+    """
+    if decay is None:
+        return None
+    t = state.step.astype(decay.dtype)
+    kept = jnp.minimum(decay, (1 + t) / (10 + t))
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, state.average, weights)
+
+
 def _global_norm(gradients: Any) -> Any:
     return jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradients)))
 
@@ -164,7 +189,7 @@ def _is_finite(state: TrainingState) -> Any:
 
 @lru_cache(KEPT_PROGRAMS)
 def training_program(
-    network: Layer, loss: Loss, measure: Measure, optimizer: Optimizer, guarded: bool
+    network: Layer, loss: Loss, measure: Measure, optimizer: Optimizer, mixup: float, guarded: bool
 ) -> Callable[..., tuple[TrainingState, jax.Array]]:
     """Return ``(state, settings, rates, X, y, weight, order, valid) -> (state, report)``.
 
@@ -177,7 +202,7 @@ def training_program(
     faster where many small steps make a block; the caller keeps the state, and can go through the
     block again, guarded, to find the step.
     """
-    parts = Parts(network, loss, measure, optimizer)
+    parts = Parts(network, loss, measure, optimizer, mixup)
 
     def run(state, settings, rates, X, y, weight, order, valid):
         def minibatch(i):
@@ -209,7 +234,12 @@ def training_program(
             state = replace(state, finite=state.finite & _is_finite(state))
         return state, jnp.append(state.totals, state.finite)
 
-    return jax.jit(run, donate_argnums=0 if guarded else ())
+    return _compiled(run, network, donate_argnums=0 if guarded else ())
+
+
+def _compiled(run: Callable[..., Any], network: Layer, **settings: Any) -> Any:
+    options = compiler_options() if network.convolves else None
+    return jax.jit(run, compiler_options=options, **settings)
 
 
 def _gather(array: Any, rows: Any) -> Any:
@@ -220,7 +250,7 @@ def _masked(X: Any, y: Any, weight: Any, valid: Any, dtype: Any) -> Batch:
     """Return a minibatch whose rows from ``valid`` on count for nothing."""
     rows = jnp.minimum(valid, len(X))
     mask = (jnp.arange(len(X)) < rows).astype(dtype)
-    return Batch(X, y, mask if weight is None else mask * weight, mask, rows.astype(dtype))
+    return Batch(X, y, mask if weight is None else mask * weight, rows.astype(dtype))
 
 
 @lru_cache(KEPT_PROGRAMS)
@@ -232,7 +262,7 @@ def evaluation_program(network: Layer, loss: Loss, measure: Measure) -> Callable
         sums = (loss(scores, y) * weight, measure(scores, y) * weight, weight)
         return tuple(jnp.sum(a) for a in sums)
 
-    return jax.jit(run)
+    return _compiled(run, network)
 
 
 @lru_cache(KEPT_PROGRAMS)
@@ -243,4 +273,4 @@ def scoring_program(network: Layer, loss: Loss | None = None) -> Callable[..., A
         scores, _ = network.apply(weights, statistics, X, PREDICTING)
         return scores if loss is None else loss.probabilities(scores)
 
-    return jax.jit(run)
+    return _compiled(run, network)

@@ -47,6 +47,8 @@ class TrainingState:
         but this.
     totals : array of shape (5,)
         `Totals` of this epoch.
+    average : nested dict of arrays, or None
+        The weights' moving average, where one is kept.
     """
 
     weights: Weights
@@ -59,6 +61,12 @@ class TrainingState:
     rate_scale: Any
     finite: Any
     totals: Any
+    average: Any = None
+
+    @property
+    def served(self) -> Weights:
+        """Return the weights to evaluate and to keep: the average where there is one."""
+        return self.weights if self.average is None else self.average
 
 
 jax.tree_util.register_dataclass(TrainingState, [f.name for f in fields(TrainingState)], [])
@@ -70,7 +78,11 @@ def no_totals(dtype: Any = np.float32) -> np.ndarray:
 
 
 def fresh_state(
-    weights: Weights, statistics: Weights, optimizer: Optimizer, seed: int
+    weights: Weights,
+    statistics: Weights,
+    optimizer: Optimizer,
+    seed: int,
+    averaging: bool = False,
 ) -> TrainingState:
     """Return the state before the first step, in NumPy, so that nothing is compiled."""
     dtype = next((leaf.dtype for leaf in jax.tree.leaves(weights)), np.float32)
@@ -85,4 +97,5 @@ def fresh_state(
         rate_scale=np.ones((), dtype),
         finite=np.bool_(True),
         totals=no_totals(dtype),
+        average=jax.tree.map(np.array, weights) if averaging else None,
     )

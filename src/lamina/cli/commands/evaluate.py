@@ -37,7 +37,7 @@ def evaluate(
         data,
         target or (names[0] if names else None),
         part="test" if has_test_part(data) else None,
-        size=sources.image_size(size),
+        size=sources.size_for(estimator, data, size),
         skip_bad=skip_bad,
     )
     figures = estimator.evaluate(dataset.X, dataset.y)

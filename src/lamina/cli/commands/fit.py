@@ -13,6 +13,7 @@ from lamina.errors import DivergenceError, InputError, check_choice, check_numbe
 MODELS = {
     "linear": ("LinearClassifier", "LinearRegressor"),
     "mlp": ("MLPClassifier", "MLPRegressor"),
+    "conv": ("ConvClassifier", "ConvRegressor"),
 }
 """Estimators by the name of their family: for classes, for values."""
 
@@ -51,12 +52,28 @@ def fit(
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
     hidden: Annotated[
-        str | None, typer.Option(help="Units of each hidden layer: 256,128. [mlp]")
+        str | None, typer.Option(help="Units of each hidden layer: 256,128. [mlp, conv]")
     ] = None,
-    activation: Annotated[str | None, typer.Option(help="relu, tanh, gelu, … [mlp]")] = None,
+    activation: Annotated[str | None, typer.Option(help="relu, tanh, gelu, … [mlp, conv]")] = None,
     init: Annotated[str | None, typer.Option(help="he, glorot, lecun, … [mlp]")] = None,
     dropout: Annotated[
-        float | None, typer.Option(help="Share of hidden outputs dropped in training. [mlp]")
+        float | None, typer.Option(help="Share of hidden outputs dropped in training. [mlp, conv]")
+    ] = None,
+    filters: Annotated[
+        str | None, typer.Option(help="Channels of each stage: 32,64. [conv]")
+    ] = None,
+    kernel_size: Annotated[int | None, typer.Option(help="The filters' side. [conv]")] = None,
+    depth: Annotated[int | None, typer.Option(help="Convolutions in a stage. [conv]")] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="Change training images: some of flip,shift,cutout,mixup. [conv]"),
+    ] = None,
+    image_shape: Annotated[
+        str | None,
+        typer.Option(help="What rows of numbers are: HEIGHTxWIDTHxCHANNELS. [conv]"),
+    ] = None,
+    average_weights: Annotated[
+        float | None, typer.Option(help="Decay of the weights' moving average, such as 0.999.")
     ] = None,
     loss: Annotated[
         str | None, typer.Option(help="softmax, hinge; squared, absolute, huber.")
@@ -109,7 +126,10 @@ def fit(
     assert train.y is not None
     classify = sources.is_classification(train.y) if task == "auto" else task == "classify"
     settings = dict(  # noqa: C408
-        hidden=_units(hidden), activation=activation, init=init, dropout=dropout, loss=loss,
+        hidden=_numbers("--hidden", hidden), filters=_numbers("--filters", filters),
+        kernel_size=kernel_size, depth=depth, augment=_words(augment),
+        image_shape=_numbers("--image-shape", image_shape, "x"), average_weights=average_weights,
+        activation=activation, init=init, dropout=dropout, loss=loss,
         penalty=penalty, alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer,
         learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
         max_epochs=epochs, early_stopping=early_stopping, class_weight=class_weight,
@@ -194,10 +214,15 @@ def _writable(out: Path | None, data: str) -> Path:
     return out
 
 
-def _units(text: str | None) -> tuple[int, ...] | None:
+def _numbers(option: str, text: str | None, between: str = ",") -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        return tuple(int(part) for part in text.lower().split(between) if part.strip())
     except ValueError:
-        raise InputError(f"--hidden expected units like 256,128; got {text!r}.") from None
+        example = between.join(("32", "64"))
+        raise InputError(f"{option} expected numbers like {example}; got {text!r}.") from None
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())

@@ -7,13 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
+from lamina.errors import InputError
+
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
+    image: Annotated[
+        Path | None,
+        typer.Argument(help="An image to follow through a convolutional network; needs --png."),
+    ] = None,
     png: Annotated[
         Path | None,
         typer.Option(
-            help="Draw the first layer's weights, as class templates or units, into this file."
+            help="Draw into this file: the first layer's weights (class templates, units or "
+            "filters), or the image's feature maps."
         ),
     ] = None,
 ) -> None:
@@ -23,6 +30,8 @@ def inspect(
     from lamina.inspection import matrix_figures
 
     show.warnings_as_lines()
+    if image is not None and png is None:
+        raise InputError(f"inspect expected --png FILE to draw {image} into, got none.")
     estimator = load(model)
     console = show.console()
     show.line("model", repr(estimator))
@@ -51,20 +60,35 @@ def inspect(
     columns = ["matrix", "shape", "mean", "deviation", "‖W‖_F", "σ₁", "stable rank", "zeros"]
     console.print(show.table(columns, rows))
     if png is not None:
-        _draw(estimator, png)
+        _draw(estimator, image).savefig(png, dpi=150)
         show.line("picture", png)
 
 
-def _draw(estimator: Any, png: Path) -> None:
-    from lamina.inspection import draw_templates
+def _draw(estimator: Any, image: Path | None) -> Any:
+    from lamina.inspection import draw_filters, draw_templates, first_filters
 
+    if image is not None:
+        return _draw_maps(estimator, image)
+    filters = first_filters(estimator.weights_)
+    if filters is not None:
+        return draw_filters(filters)
     encoder = getattr(estimator, "encoder_", None)
     W = next(iter(estimator.weights_.values()))["W"]
     classes = getattr(estimator, "classes_", None)
     named = classes is not None and W.shape[1] == len(classes)
-    figure = draw_templates(
+    return draw_templates(
         W,
         names=classes.tolist() if named and classes is not None else None,
         image_shape=getattr(encoder, "image_shape", None),
     )
-    figure.savefig(png, dpi=150)
+
+
+def _draw_maps(estimator: Any, image: Path) -> Any:
+    from lamina.cli.data import size_for
+    from lamina.formats.read import read
+    from lamina.inspection import draw_feature_maps, feature_maps
+
+    pixels = read(image, size=size_for(estimator, image, None)).X
+    X = estimator.encoder_.transform(pixels[:1]).reshape(1, *estimator.input_shape_)
+    network, weights, statistics = estimator.network_, estimator.weights_, estimator.statistics_
+    return draw_feature_maps(X[0], list(feature_maps(network, weights, statistics, X[0])))

@@ -32,7 +32,7 @@ def predict(
 
     from lamina.cache import use_compilation_cache
     from lamina.cli import show
-    from lamina.cli.data import image_size
+    from lamina.cli.data import size_for
     from lamina.estimators.persistence import load
     from lamina.formats.read import has_test_part, read
     from lamina.formats.tables import write_predictions
@@ -41,7 +41,7 @@ def predict(
     estimator = load(model)
     use_compilation_cache()
     part = "test" if has_test_part(data) else None
-    dataset = read(data, part=part, size=image_size(size), skip_bad=skip_bad)
+    dataset = read(data, part=part, size=size_for(estimator, data, size), skip_bad=skip_bad)
     unseen = getattr(getattr(estimator, "encoder_", None), "unseen", lambda X: {})(dataset.X)
     for column, count in unseen.items():
         if count:
