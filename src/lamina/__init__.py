@@ -24,6 +24,12 @@ _LAYERS = (
     "Flatten",
     "GlobalAveragePool",
     "LayerNorm",
+    "Sequences",
+    "Embedding",
+    "EachStep",
+    "RNN",
+    "LSTM",
+    "GRU",
     "MaxPool1D",
     "MaxPool2D",
     "Parallel",
@@ -43,6 +49,8 @@ _HOME = {
     "LinearRegressor": "estimators.linear",
     "MLPClassifier": "estimators.perceptron",
     "MLPRegressor": "estimators.perceptron",
+    "RecurrentClassifier": "estimators.recurrent",
+    "RecurrentRegressor": "estimators.recurrent",
     "NetworkClassifier": "estimators.network",
     "NetworkRegressor": "estimators.network",
     "load": "estimators.persistence",
@@ -63,6 +71,11 @@ if TYPE_CHECKING:
     from lamina.estimators.perceptron import MLPClassifier as MLPClassifier
     from lamina.estimators.perceptron import MLPRegressor as MLPRegressor
     from lamina.estimators.persistence import load as load
+    from lamina.estimators.recurrent import RecurrentClassifier as RecurrentClassifier
+    from lamina.estimators.recurrent import RecurrentRegressor as RecurrentRegressor
+    from lamina.layers import GRU as GRU
+    from lamina.layers import LSTM as LSTM
+    from lamina.layers import RNN as RNN
     from lamina.layers import Activation as Activation
     from lamina.layers import AveragePool1D as AveragePool1D
     from lamina.layers import AveragePool2D as AveragePool2D
@@ -74,6 +87,8 @@ if TYPE_CHECKING:
     from lamina.layers import Cutout as Cutout
     from lamina.layers import Dense as Dense
     from lamina.layers import Dropout as Dropout
+    from lamina.layers import EachStep as EachStep
+    from lamina.layers import Embedding as Embedding
     from lamina.layers import Flatten as Flatten
     from lamina.layers import GlobalAveragePool as GlobalAveragePool
     from lamina.layers import LayerNorm as LayerNorm
@@ -84,6 +99,7 @@ if TYPE_CHECKING:
     from lamina.layers import RandomShift as RandomShift
     from lamina.layers import Reshape as Reshape
     from lamina.layers import Residual as Residual
+    from lamina.layers import Sequences as Sequences
     from lamina.layers import Sequential as Sequential
     from lamina.layers import SpatialDropout as SpatialDropout
     from lamina.layers import Standardize as Standardize

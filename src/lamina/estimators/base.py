@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from lamina.estimators.contract import Estimator
 from lamina.functions.losses import LOSSES, Loss, loss
 from lamina.functions.penalties import penalty
 from lamina.layers.layer import Layer, Shape, Weights
-from lamina.training.batches import BLOCK_STEPS, ArraySource
+from lamina.training.batches import BLOCK_STEPS, ArraySource, Source
 from lamina.training.callbacks import (
     Callback,
     EarlyStopping,
@@ -355,11 +356,21 @@ class NetworkEstimator(Estimator):
     def _optimizer_name(self, samples: int, *, partial: bool) -> Any:
         return self.optimizer
 
-    def _source(self, X, targets, weight, descent: Descent, seed: int) -> ArraySource:
+    def _source(self, X, targets, weight, descent: Descent, seed: int) -> Source:
+        """Return where minibatches come from."""
         weight = self._class_weights(targets, weight)
+        return self._array_source(X, targets, weight, descent, seed)
+
+    def _array_source(self, X, targets, weight, descent: Descent, seed: int) -> ArraySource:
         batch = None if descent.optimizer.full_batch else self.batch_size or 128
         steps = 1 if self.network_.convolves else BLOCK_STEPS
         return ArraySource.of(X, targets, weight, batch_size=batch, seed=seed, block_steps=steps)
+
+    def _takes(self, input_shape: Shape) -> bool:
+        """Whether samples of this shape are what the encoder or the features make."""
+        encoder = getattr(self, "encoder_", None)
+        width = self.n_features_in_ if encoder is None else len(encoder.output_names)
+        return math.prod(input_shape) == width
 
     def _validation(self, data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None:
         if data is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import operator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lamina.estimators.convolutional import ConvClassifier, ConvRegressor
 from lamina.estimators.linear import LinearClassifier, LinearRegressor
 from lamina.estimators.network import NetworkClassifier, NetworkRegressor
 from lamina.estimators.perceptron import MLPClassifier, MLPRegressor
+from lamina.estimators.recurrent import RecurrentClassifier, RecurrentRegressor
 from lamina.estimators.regressor import Regressor
 from lamina.formats.encoders import encoder_from_document
 from lamina.formats.model_file import check_arrays, read_model, write_model
@@ -31,6 +31,8 @@ ESTIMATORS: dict[str, type] = {
     for cls in (
         ConvClassifier,
         ConvRegressor,
+        RecurrentClassifier,
+        RecurrentRegressor,
         LinearClassifier,
         LinearRegressor,
         MLPClassifier,
@@ -131,11 +133,9 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEs
 
 def _check_fits_together(estimator: NetworkEstimator, input_shape: tuple[int, ...]) -> None:
     """Raise unless features, network, loss and targets agree in number and kind."""
-    encoder = getattr(estimator, "encoder_", None)
-    width = estimator.n_features_in_ if encoder is None else len(encoder.output_names)
-    if math.prod(input_shape) != width:
+    if not estimator._takes(input_shape):
         raise FileFormatError(
-            f"its input expected {width} numbers a sample, its network takes {input_shape}"
+            f"its input expected samples that its features make, its network takes {input_shape}"
         )
     names = _names(estimator)
     if names is not None and len(names) != estimator.n_features_in_:

@@ -37,7 +37,7 @@ FEW_CHANNELS = 2
 """Up to so many input channels the product with patches is faster than XLA's convolution."""
 
 _AXES = ("NHWC", "HWIO", "NHWC")
-_LEFT_TO_YNN = ("REDUCE", "DOT", "INDIVIDUAL_DOT", "ELTWISE")  # all kinds but convolutions
+_LEFT_TO_YNN = ("REDUCE", "INDIVIDUAL_DOT")
 _OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": ",".join(
         f"LIBRARY_FUSION_TYPE_{kind}" for kind in _LEFT_TO_YNN
@@ -223,8 +223,8 @@ def compiler_options() -> dict[str, str] | None:
     """Return the XLA options under which convolutions are fastest here, None for the usual ones.
 
     On a CPU, XLA hands convolutions to a library, YNNPACK, whose training step took up to 1.9 times
-    as long as XLA's own; the option keeps the library to what it does well: sums, whose loops
-    are 20 times slower in XLA, and products. It is experimental: a JAX that does not know it keeps
+    as long as XLA's own; the option keeps the library to what it does well: sums, for which XLA's
+    loops take 20 times as long, and products. It is experimental: a JAX that does not know it keeps
     its own way.
     """
     if jax.default_backend() != "cpu":

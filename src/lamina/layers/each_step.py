@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lamina.errors import InputError
 from lamina.layers.composite import Composite
 from lamina.layers.layer import Layer, Shape
-from lamina.layers.sequences import Sequences
+from lamina.layers.sequences import Sequences, parts
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class EachStep(Composite):
 
     def apply(self, weights, statistics, X, context):
         """Return the layer's output for each step."""
-        values, lengths = X if isinstance(X, Sequences) else (X, None)
+        values, lengths = parts(X)
         n, t = values.shape[:2]
         counts = context.weight
         if counts is not None:

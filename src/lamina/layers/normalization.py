@@ -12,6 +12,7 @@ import numpy as np
 from lamina.errors import InputError, check_number
 from lamina.kernels.normalization import batch_norm, cells, layer_norm
 from lamina.layers.layer import Layer, Shape, Weights
+from lamina.layers.sequences import Sequences
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,10 @@ class Standardize(Layer):
         return {}, {"mean": zero, "scale": one}
 
     def apply(self, weights, statistics, X, context):
-        """Return the standardised batch."""
+        """Return the standardised batch; of `Sequences` in `Sequences`."""
+        if isinstance(X, Sequences):
+            values, _ = self.apply(weights, statistics, X.values, context)
+            return Sequences(values, X.lengths), statistics
         return (X - _over(X, statistics["mean"])) / _over(X, statistics["scale"]), statistics
 
 

@@ -18,7 +18,7 @@ from lamina.functions.penalties import Penalty
 from lamina.kernels.cells import CELLS
 from lamina.kernels.recurrence import recurrence
 from lamina.layers.layer import Layer, Shape, Weights
-from lamina.layers.sequences import Sequences
+from lamina.layers.sequences import Sequences, parts
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -137,7 +137,7 @@ class Recurrent(Layer):
 
     def apply(self, weights, statistics, X, context):
         """Return what ``output`` says of the states, forward direction first."""
-        values, lengths = X if isinstance(X, Sequences) else (X, None)
+        values, lengths = parts(X)
         runs = [(weights, self.reverse)]
         if self.bidirectional:
             runs = [(weights["forward"], False), (weights["backward"], True)]

@@ -25,8 +25,8 @@ class Block(NamedTuple):
 
     Parameters
     ----------
-    X : array of shape (rows, ...)
-        Inputs, float32; rows beyond the data are padding.
+    X : array of shape (rows, ...), or `Sequences`
+        Inputs; rows beyond the data are padding.
     y : array of shape (rows,) or (rows, K)
         Targets.
     weight : array of shape (rows,), or None
@@ -47,6 +47,13 @@ class Block(NamedTuple):
     def steps(self) -> int:
         """Return the number of minibatches that hold data."""
         return 1 if self.order is None else -(-self.valid // self.order.shape[1])
+
+    def after(self, steps: int) -> Block:
+        """Return the block without its first minibatches, in the same shapes."""
+        assert self.order is not None, "a block of one step is taken whole"
+        rest = np.zeros_like(self.order)
+        rest[: len(rest) - steps] = self.order[steps:]
+        return self._replace(order=rest, valid=self.valid - steps * rest.shape[1])
 
 
 class Source(Protocol):
@@ -73,13 +80,19 @@ def bucket(rows: int, row_bytes: int = 0) -> int:
     return padded if padded * row_bytes <= PADDED_BYTES else rows
 
 
-def pad_rows(array: np.ndarray, rows: int) -> np.ndarray:
-    """Return ``array`` with zero rows appended up to ``rows``; itself if it has as many."""
+def pad_rows(array: Any, rows: int) -> Any:
+    """Return an array or `Sequences` with zero rows up to ``rows``; itself if it has as many."""
     if len(array) == rows:
         return array
-    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
-    padded[: len(array)] = array
-    return padded
+
+    def padded(part: np.ndarray) -> np.ndarray:
+        whole = np.zeros((rows, *part.shape[1:]), part.dtype)
+        whole[: len(part)] = part
+        return whole
+
+    import jax
+
+    return jax.tree.map(padded, array)
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,7 @@ class ArraySource:
     @classmethod
     def of(
         cls,
-        X: np.ndarray,
+        X: Any,
         y: np.ndarray,
         weight: np.ndarray | None = None,
         *,
@@ -115,7 +128,7 @@ class ArraySource:
 
         Parameters
         ----------
-        X : array of shape (n, ...)
+        X : array of shape (n, ...), or `Sequences`
             Inputs.
         y : array of shape (n,) or (n, K)
             Targets.
@@ -133,7 +146,7 @@ class ArraySource:
         import jax
 
         n = len(X)
-        rows = bucket(n, X[:1].nbytes)
+        rows = bucket(n, sum(part[:1].nbytes for part in jax.tree.leaves(X)))
         padded = [None if array is None else pad_rows(array, rows) for array in (X, y, weight)]
         X, y, weight = jax.device_put(padded)
         batch = n if batch_size is None else min(batch_size, n)

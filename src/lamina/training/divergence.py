@@ -32,14 +32,14 @@ def first_overflow(
         Such as ``"the weights dense_1/W"``, ``"the output of dense_0"``, ``"the loss"``, ``"the
         gradient of dense_1/W"``, or the step of the largest gradient if all of these are finite.
     """
-    if not jnp.all(jnp.isfinite(X)):
+    if not _finite(X):
         return "the input X"
     for path, matrix in _by_path(weights):
-        if not jnp.all(jnp.isfinite(matrix)):
+        if not _finite(matrix):
             return f"the weights {path}"
     if isinstance(network, Sequential):
         for name, A, _ in network.walk(weights, statistics, X):
-            if not jnp.all(jnp.isfinite(A)):
+            if not _finite(A):
                 return f"the output of {name}"
 
     def mean_loss(weights):
@@ -53,6 +53,10 @@ def first_overflow(
             return f"the gradient of {path}"
     longest = max(_by_path(gradients), key=lambda row: float(jnp.max(jnp.abs(row[1]))))
     return f"the step of {longest[0]}"
+
+
+def _finite(tree: Any) -> bool:
+    return all(bool(jnp.all(jnp.isfinite(part))) for part in jax.tree.leaves(tree))
 
 
 def _by_path(tree: Any) -> list[tuple[str, Any]]:

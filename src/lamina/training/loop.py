@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -24,6 +24,7 @@ from lamina.training.batches import Source, bucket, pad_rows
 from lamina.training.callbacks import Callback, Record
 from lamina.training.divergence import first_overflow
 from lamina.training.interrupt import interruptible
+from lamina.training.lengths import by_length
 from lamina.training.metrics import Metric
 from lamina.training.optimizers import Optimizer
 from lamina.training.program import (
@@ -278,7 +279,7 @@ class Run:
         state, objective = self.state, self.objective
         failed = next(iter(self.source.blocks(self.epoch, int(state.batch))))
         rows = slice(None, failed.valid) if failed.order is None else failed.order[0]
-        X, y = np.asarray(failed.X)[rows], np.asarray(failed.y)[rows]
+        X, y = jax.tree.map(lambda part: np.asarray(part)[rows], (failed.X, failed.y))
         found = first_overflow(
             objective.network, objective.loss, state.weights, state.statistics, X, y
         )
@@ -291,19 +292,30 @@ class Run:
         )
 
 
-def _in_pieces(network: Layer, X: np.ndarray) -> tuple[int, range]:
-    """Return how many rows go into one call, and where each piece starts."""
-    width = max(1, network.widest(X.shape[1:]))
-    most = 1 << max(3, (EVALUATION_ELEMENTS // width).bit_length() - 1)
-    rows = min(most, bucket(len(X)))
-    return rows, range(0, len(X), rows)
+class Piece(NamedTuple):
+    """What one call scores: samples, their rows in the whole, and how many rows to pad to."""
+
+    X: Any
+    rows: Any
+    padded: int
+
+
+def _pieces(network: Layer, X: Any) -> Iterator[Piece]:
+    """Yield X in pieces of about `EVALUATION_ELEMENTS` where the network is widest."""
+    for part, of_part in by_length(X):
+        width = max(1, network.widest(part.shape[1:]))
+        most = 1 << max(3, (EVALUATION_ELEMENTS // width).bit_length() - 1)
+        count = min(most, bucket(len(part)))
+        for start in range(0, len(part), count):
+            rows = slice(start, start + count)
+            yield Piece(part[rows], of_part[rows], count)
 
 
 def evaluate(
     objective: Objective,
     weights: Weights,
     statistics: Weights,
-    X: np.ndarray,
+    X: Any,
     y: np.ndarray,
     weight: np.ndarray | None = None,
 ) -> Record:
@@ -319,24 +331,29 @@ def evaluate(
         Inputs, targets and sample weights.
     """
     program = evaluation_program(objective.network, objective.loss, objective.metric.per_sample)
-    weight = np.ones(len(X), X.dtype) if weight is None else weight
-    rows, starts = _in_pieces(objective.network, X)
+    if weight is None:
+        weight = np.ones(len(X), jax.tree.leaves(weights)[0].dtype)
     sums = np.zeros(3)
-    for start in starts:
-        part = (pad_rows(a[start : start + rows], rows) for a in (X, y, weight))
+    for piece in _pieces(objective.network, X):
+        part = (pad_rows(a, piece.padded) for a in (piece.X, y[piece.rows], weight[piece.rows]))
         sums += np.array(program(weights, statistics, *part), np.float64)
     mean = sums[:2] / max(sums[2], 1e-30)
     return {"loss": float(mean[0]), objective.metric.name: objective.metric.finish(float(mean[1]))}
 
 
 def scores(
-    network: Layer, weights: Weights, statistics: Weights, X: np.ndarray, loss: Loss | None = None
+    network: Layer, weights: Weights, statistics: Weights, X: Any, loss: Loss | None = None
 ) -> np.ndarray:
     """Return a network's scores on ``X`` (n, ...), or with a loss its probabilities."""
     program = scoring_program(network, loss)
-    rows, starts = _in_pieces(network, X)
-    pieces = [
-        np.asarray(program(weights, statistics, pad_rows(X[s : s + rows], rows)))[: len(X) - s]
-        for s in starts
+    pieces = list(_pieces(network, X))
+    parts = [
+        np.asarray(program(weights, statistics, pad_rows(piece.X, piece.padded)))[: len(piece.X)]
+        for piece in pieces
     ]
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    if len(parts) == 1:
+        return parts[0]
+    found = np.empty((len(X), *parts[0].shape[1:]), parts[0].dtype)
+    for piece, part in zip(pieces, parts, strict=True):
+        found[piece.rows] = part
+    return found

@@ -243,7 +243,7 @@ def _compiled(run: Callable[..., Any], network: Layer, **settings: Any) -> Any:
 
 
 def _gather(array: Any, rows: Any) -> Any:
-    return array.at[rows].get(mode="promise_in_bounds")
+    return jax.tree.map(lambda part: part.at[rows].get(mode="promise_in_bounds"), array)
 
 
 def _masked(X: Any, y: Any, weight: Any, valid: Any, dtype: Any) -> Batch:
