@@ -45,6 +45,7 @@ _LAYERS = (
 _HOME = {
     "ConvClassifier": "estimators.convolutional",
     "ConvRegressor": "estimators.convolutional",
+    "CharacterModel": "estimators.language",
     "LinearClassifier": "estimators.linear",
     "LinearRegressor": "estimators.linear",
     "MLPClassifier": "estimators.perceptron",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from lamina.cache import use_compilation_cache as use_compilation_cache
     from lamina.estimators.convolutional import ConvClassifier as ConvClassifier
     from lamina.estimators.convolutional import ConvRegressor as ConvRegressor
+    from lamina.estimators.language import CharacterModel as CharacterModel
     from lamina.estimators.linear import LinearClassifier as LinearClassifier
     from lamina.estimators.linear import LinearRegressor as LinearRegressor
     from lamina.estimators.network import NetworkClassifier as NetworkClassifier

@@ -1,5 +1,7 @@
 """How the tests of training start a run without an estimator."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -7,11 +9,15 @@ import pytest
 from lamina.functions.losses import loss as loss_named
 from lamina.functions.penalties import Penalty
 from lamina.training.batches import ArraySource
-from lamina.training.loop import Descent, Objective, Run
+from lamina.training.loop import Descent, Objective, Run, evaluate
 from lamina.training.metrics import METRICS
 from lamina.training.optimizers import optimizer as optimizer_named
 from lamina.training.schedules import schedule as schedule_named
 from lamina.training.state import fresh_state
+
+
+def _measured(objective, validation, state):
+    return evaluate(objective, state.served, state.statistics, *validation)
 
 
 def _start(
@@ -43,8 +49,9 @@ def _start(
     else:
         statistics = {}
     weights = jax.tree.map(lambda W: np.array(W, X.dtype), weights)
+    objective = Objective(network, chosen, METRICS[chosen.target], penalty or Penalty())
     return Run(
-        Objective(network, chosen, METRICS[chosen.target], penalty or Penalty()),
+        objective,
         Descent(method, rate, schedule_named(schedule), clip_norm),
         state or fresh_state(weights, statistics, method, seed),
         ArraySource.of(
@@ -57,7 +64,7 @@ def _start(
             block_steps=block_steps,
         ),
         epochs,
-        validation,
+        None if validation is None else partial(_measured, objective, validation),
         callbacks,
     )
 

@@ -22,6 +22,7 @@ from lamina.training.batches import BLOCK_STEPS, ArraySource, Source
 from lamina.training.callbacks import (
     Callback,
     EarlyStopping,
+    Record,
     ReduceOnPlateau,
     StopAtMinimum,
     fresh_copy,
@@ -168,6 +169,19 @@ class NetworkEstimator(Estimator):
     def _usual_loss(self, targets: np.ndarray) -> str:
         raise NotImplementedError
 
+    @property
+    def _target(self) -> str:
+        """The kind of targets that the loss must take; see `Loss.target`."""
+        raise NotImplementedError
+
+    def _learned(self) -> dict[str, Any]:
+        """Return what was learned of targets, as plain JSON values."""
+        raise NotImplementedError
+
+    def _adopt(self, learned: dict[str, Any]) -> None:
+        """Take what `_learned` returned, every entry checked."""
+        raise NotImplementedError
+
     # Fitting
 
     def fit(self, X, y, sample_weight=None, validation_data=None):
@@ -239,7 +253,14 @@ class NetworkEstimator(Estimator):
         else:
             usual = int(np.clip(-(-STEPS // source.steps_per_epoch), FEWEST_EPOCHS, MOST_EPOCHS))
         epochs = self.max_epochs or usual
-        return Run(self._objective(), descent, state, source, epochs, held_out, watchers)
+        objective = self._objective()
+
+        def measured(state: TrainingState) -> Record:
+            assert held_out is not None, "asked only where there is something to validate on"
+            return evaluate(objective, state.served, state.statistics, *held_out)
+
+        at_epoch = None if held_out is None else measured
+        return Run(objective, descent, state, source, epochs, at_epoch, watchers)
 
     def _partial_fit(self, X, y, sample_weight):
         """Take one pass over ``X``, from the present weights and, if it is still the same
@@ -288,7 +309,7 @@ class NetworkEstimator(Estimator):
                 check_number(name, getattr(self, name), at_least=1, whole=True)
         if self.average_weights is not None:
             check_number("average_weights", self.average_weights, above=0, below=1)
-        check_number("validation_fraction", self.validation_fraction, above=0, below=1)
+        check_number("validation_fraction", self.validation_fraction, at_least=0, below=1)
 
     def _matrix(self, X: Any, *, reset: bool) -> np.ndarray:
         """Return raw input as the array (n, ...) that the network takes."""

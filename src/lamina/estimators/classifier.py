@@ -12,6 +12,8 @@ from lamina.estimators import validation
 from lamina.estimators.base import NetworkEstimator
 from lamina.functions.losses import Hinge
 
+_LABEL_KINDS = {"i": np.int64, "u": np.uint64, "b": np.bool_, "f": np.float64, "U": np.str_}
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Classifier(NetworkEstimator):
@@ -39,6 +41,25 @@ class Classifier(NetworkEstimator):
 
     def _usual_loss(self, targets: np.ndarray) -> str:
         return "sigmoid" if self._multilabel else "softmax"
+
+    @property
+    def _target(self) -> str:
+        return "labels" if self._multilabel else "classes"
+
+    def _learned(self) -> dict[str, Any]:
+        classes = self.classes_
+        kind = "object" if classes.dtype == object else classes.dtype.kind
+        if kind == "object" and not all(isinstance(label, str) for label in classes):
+            raise InputError(
+                "save expected class labels that are all text or all numbers, got a mixture."
+            )
+        return {"multilabel": self._multilabel, "classes": classes.tolist(), "kind": kind}
+
+    def _adopt(self, learned: dict[str, Any]) -> None:
+        self._multilabel = bool(learned["multilabel"])
+        kind = learned["kind"]
+        dtype = object if kind == "object" else _LABEL_KINDS[kind]
+        self.classes_ = np.array(learned["classes"], dtype=dtype)
 
     def _fit_targets(self, y: Any, weight: np.ndarray | None = None) -> np.ndarray:
         labels = validation.check_labels(y)

@@ -115,8 +115,8 @@ class _Convolutional(NetworkEstimator):
                     "image_shape=(h, w, c) to say what a row is."
                 )
             return known
-        told = tuple(self.image_shape)
-        if len(told) != 3 or any(not isinstance(s, int | np.integer) for s in told):
+        told = tuple(self.image_shape) if _is_sequence(self.image_shape) else ()
+        if len(told) != 3 or not all(_is_size(size) for size in told):
             raise InputError(f"image_shape expected (h, w, c), got {self.image_shape!r}.")
         try:
             found = np.empty(X.shape[1:], np.bool_).reshape(told).shape
@@ -154,7 +154,12 @@ class _Convolutional(NetworkEstimator):
         return [convolution, BatchNorm(), Activation(self.activation)]
 
     def _augmentations(self) -> tuple[str, ...]:
-        names = (self.augment,) if isinstance(self.augment, str) else tuple(self.augment)
+        names = (self.augment,) if isinstance(self.augment, str) else self.augment
+        if not _is_sequence(names):
+            raise InputError(
+                f"augment expected some of {', '.join(AUGMENTATIONS)}, got {names!r}. "
+                "Use augment=() for none."
+            )
         return tuple(check_choice("augment", name, AUGMENTATIONS) for name in names)
 
     @property
@@ -163,6 +168,8 @@ class _Convolutional(NetworkEstimator):
 
     def _check_numbers(self) -> None:
         super()._check_numbers()
+        _check_sequence("filters", "the channels of each stage", self.filters)
+        _check_sequence("hidden", "the units of each dense layer", self.hidden)
         check_number("pool", self.pool, at_least=1, whole=True)
         check_number("depth", self.depth, at_least=1, whole=True)
 
@@ -175,6 +182,21 @@ class _Convolutional(NetworkEstimator):
         variance = np.average(spread, axis=0, weights=weight)
         scale = np.where(variance > 0, np.sqrt(variance), 1.0)
         statistics["standardize_0"] = {"mean": mean, "scale": scale}
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+
+
+def _is_size(value: Any) -> bool:
+    """Return whether ``value`` is one axis of ``image_shape``: -1 is for NumPy to find out."""
+    return isinstance(value, int | np.integer) and (value == -1 or value > 0)
+
+
+def _check_sequence(name: str, meaning: str, value: Any) -> None:
+    if not _is_sequence(value):
+        remedy = f"{name}=({value},)" if isinstance(value, int | np.integer) else f"{name}=(32,)"
+        raise InputError(f"{name} expected a sequence with {meaning}, got {value!r}. Use {remedy}.")
 
 
 def _with_channels(X: Any) -> Any:

@@ -13,13 +13,12 @@ import numpy as np
 import lamina
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.estimators.base import NetworkEstimator
-from lamina.estimators.classifier import Classifier
 from lamina.estimators.convolutional import ConvClassifier, ConvRegressor
+from lamina.estimators.language import CharacterModel
 from lamina.estimators.linear import LinearClassifier, LinearRegressor
 from lamina.estimators.network import NetworkClassifier, NetworkRegressor
 from lamina.estimators.perceptron import MLPClassifier, MLPRegressor
 from lamina.estimators.recurrent import RecurrentClassifier, RecurrentRegressor
-from lamina.estimators.regressor import Regressor
 from lamina.formats.encoders import encoder_from_document
 from lamina.formats.model_file import check_arrays, read_model, write_model
 from lamina.functions.losses import LOSSES, Loss
@@ -31,6 +30,7 @@ ESTIMATORS: dict[str, type] = {
     for cls in (
         ConvClassifier,
         ConvRegressor,
+        CharacterModel,
         RecurrentClassifier,
         RecurrentRegressor,
         LinearClassifier,
@@ -41,7 +41,6 @@ ESTIMATORS: dict[str, type] = {
         NetworkRegressor,
     )
 }
-_LABEL_KINDS = {"i": np.int64, "u": np.uint64, "b": np.bool_, "f": np.float64, "U": np.str_}
 
 
 def save(estimator: NetworkEstimator, path: str | Path) -> None:
@@ -65,7 +64,7 @@ def save(estimator: NetworkEstimator, path: str | Path) -> None:
         "feature_names_in": _names(estimator),
         "target_names": getattr(estimator, "target_names_", None),
         "history": estimator.history_,
-        "target": _target_document(estimator),
+        "target": estimator._learned(),
     }
     arrays = {f"weights/{key}": value for key, value in flatten(estimator.weights_).items()}
     arrays |= {f"statistics/{key}": value for key, value in flatten(estimator.statistics_).items()}
@@ -126,7 +125,7 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEs
     check_arrays("The model file", shapes, arrays)
     tree = unflatten(arrays)
     estimator.weights_, estimator.statistics_ = tree.get("weights", {}), tree.get("statistics", {})
-    _adopt_target(estimator, document["target"])
+    estimator._adopt(document["target"])
     _check_fits_together(estimator, shape)
     return estimator
 
@@ -142,21 +141,13 @@ def _check_fits_together(estimator: NetworkEstimator, input_shape: tuple[int, ..
         raise FileFormatError(
             f"feature_names_in expected {estimator.n_features_in_} names, got {len(names)}"
         )
-    if isinstance(estimator, Regressor) and (
-        estimator.target_mean_.shape != estimator.target_scale_.shape
-    ):
-        raise FileFormatError("the target's mean and scale expected one number a target each")
     scores = estimator.network_.output_shape(input_shape, "network")
-    if scores != (estimator._outputs,):
+    if scores[-1:] != (estimator._outputs,):
         raise FileFormatError(
             f"the network expected to end in {estimator._outputs} scores, got {scores}"
         )
-    if isinstance(estimator, Classifier):
-        wanted = "labels" if estimator._multilabel else "classes"
-    else:
-        wanted = "values"
-    if estimator.loss_.target != wanted:
-        raise FileFormatError(f"the loss expected targets of kind {wanted}")
+    if estimator.loss_.target != estimator._target:
+        raise FileFormatError(f"the loss expected targets of kind {estimator._target}")
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -239,38 +230,3 @@ def _encoder_document(encoder: Any) -> dict[str, Any] | None:
 def _names(estimator: NetworkEstimator) -> list[str] | None:
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
-
-
-def _target_document(estimator: NetworkEstimator) -> dict[str, Any]:
-    if isinstance(estimator, Classifier):
-        classes = estimator.classes_
-        if classes.dtype == object:
-            if not all(isinstance(label, str) for label in classes):
-                raise InputError(
-                    "save expected class labels that are all text or all numbers, got a mixture."
-                )
-            kind = "object"
-        else:
-            kind = classes.dtype.kind
-        return {"multilabel": estimator._multilabel, "classes": classes.tolist(), "kind": kind}
-    assert isinstance(estimator, Regressor)
-    return {
-        "mean": estimator.target_mean_.tolist(),
-        "scale": estimator.target_scale_.tolist(),
-        "vector": estimator._vector,
-        "dtype": estimator._answer_dtype.name,
-    }
-
-
-def _adopt_target(estimator: NetworkEstimator, document: dict[str, Any]) -> None:
-    if isinstance(estimator, Classifier):
-        estimator._multilabel = bool(document["multilabel"])
-        kind = document["kind"]
-        dtype = object if kind == "object" else _LABEL_KINDS[kind]
-        estimator.classes_ = np.array(document["classes"], dtype=dtype)
-    elif isinstance(estimator, Regressor):
-        estimator.target_mean_ = np.array(document["mean"], np.float64)
-        estimator.target_scale_ = np.array(document["scale"], np.float64)
-        estimator._vector = bool(document["vector"])
-        dtypes = ["float16", "float32", "float64"]
-        estimator._answer_dtype = np.dtype(check_choice("dtype", document["dtype"], dtypes))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina.errors import InputError
+from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.estimators import validation
 from lamina.estimators.base import NetworkEstimator
 from lamina.training.loop import Objective
@@ -40,6 +40,27 @@ class Regressor(NetworkEstimator):
 
     def _usual_loss(self, targets: np.ndarray) -> str:
         return "squared"
+
+    @property
+    def _target(self) -> str:
+        return "values"
+
+    def _learned(self) -> dict[str, Any]:
+        return {
+            "mean": self.target_mean_.tolist(),
+            "scale": self.target_scale_.tolist(),
+            "vector": self._vector,
+            "dtype": self._answer_dtype.name,
+        }
+
+    def _adopt(self, learned: dict[str, Any]) -> None:
+        self.target_mean_ = np.array(learned["mean"], np.float64)
+        self.target_scale_ = np.array(learned["scale"], np.float64)
+        self._vector = bool(learned["vector"])
+        dtypes = ["float16", "float32", "float64"]
+        self._answer_dtype = np.dtype(check_choice("dtype", learned["dtype"], dtypes))
+        if self.target_mean_.shape != self.target_scale_.shape:
+            raise FileFormatError("the target's mean and scale expected one number a target each")
 
     def _fit_targets(self, y: Any, weight: np.ndarray | None = None) -> np.ndarray:
         values = validation.check_values(y)

@@ -18,7 +18,7 @@ from lamina.errors import check_choice, check_number
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
 
-Target = Literal["classes", "labels", "values"]
+Target = Literal["classes", "labels", "values", "codes"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Loss:
     """A loss per sample. Call it with scores and targets; see the subclasses."""
 
     target: ClassVar[Target]
-    """What y holds: class indices (n,), binary labels (n, K), or real values (n, K)."""
+    """What y holds: class indices (n,), binary labels (n, K), real values (n, K), or the codes that
+    follow at each step (n, t)."""
 
     def __call__(self, scores: Float[Array, "n K"], y: Array) -> Float[Array, " n"]:
         """Return the loss of each sample."""
@@ -190,6 +191,23 @@ class Huber(Loss):
         return jnp.sum(inside * (r - 0.5 * inside), axis=1)
 
 
+@dataclass(frozen=True)
+class NextCode(Loss):
+    """The softmax cross-entropy of the next code, averaged over a sample's steps."""
+
+    target: ClassVar[Target] = "codes"
+
+    def __call__(self, scores: Float[Array, "n t K"], y: Int[Array, "n t"]) -> Float[Array, " n"]:
+        """Return the loss of each sample, in nats a step; ``y`` holds the codes that follow."""
+        n, t, K = scores.shape
+        each = _softmax_cross_entropy(scores.reshape(n * t, K), y.reshape(n * t), 0.0)
+        return jnp.mean(jnp.asarray(each).reshape(n, t), axis=1)
+
+    def probabilities(self, scores: Float[Array, "n t K"]) -> Float[Array, "n t K"]:
+        """Return ``softmax(scores)``, step by step."""
+        return jax.nn.softmax(scores, axis=-1)
+
+
 LOSSES: dict[str, type[Loss]] = {
     "softmax": SoftmaxCrossEntropy,
     "hinge": Hinge,
@@ -197,6 +215,7 @@ LOSSES: dict[str, type[Loss]] = {
     "squared": Squared,
     "absolute": Absolute,
     "huber": Huber,
+    "next_code": NextCode,
 }
 
 

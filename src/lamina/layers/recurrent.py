@@ -50,6 +50,10 @@ class Recurrent(Layer):
         Whether they are read both ways, each with its own weights.
     initial : {"zeros", "learned"}
         The state before the first step: zero, or a weight ``h0`` (and ``c0``), zero at first.
+    carry : int
+        Of how many rows the last state is carried over to the next batch, as a running statistic:
+        each batch then has so many rows, and continues the one before it (truncated
+        backpropagation through time). 0 starts each batch from ``initial``.
     init : str
         The scheme of each gate's block of ``W_x``: a key of
         `lamina.functions.initializers.INITIALIZERS` or ``"auto"``. Each block of ``W_h`` starts
@@ -64,6 +68,7 @@ class Recurrent(Layer):
     reverse: bool = False
     bidirectional: bool = False
     initial: str = "zeros"
+    carry: int = 0
     init: str = "glorot"
     penalty: Penalty | None = None
 
@@ -73,6 +78,13 @@ class Recurrent(Layer):
         check_choice("output", self.output, OUTPUTS)
         check_choice("initial", self.initial, ("zeros", "learned"))
         check_choice("init", self.init, [AUTO, *INITIALIZERS])
+        check_number(f"{name} carry", self.carry, at_least=0, whole=True)
+        if self.carry and (self.reverse or self.bidirectional or self.initial != "zeros"):
+            raise InputError(
+                f"{name} expected to read forward from zeros where it carries its state, got "
+                f"reverse={self.reverse}, bidirectional={self.bidirectional}, "
+                f"initial={self.initial!r}. Leave carry out."
+            )
         if self.reverse and self.bidirectional:
             raise InputError(
                 f"{name} expected reverse or bidirectional, got both. A bidirectional layer reads "
@@ -117,14 +129,16 @@ class Recurrent(Layer):
             shapes |= dict.fromkeys(("h0", "c0")[: cell.parts], (h,))
         if self.bidirectional:
             shapes = {direction: dict(shapes) for direction in DIRECTIONS}
-        return shapes, {}
+        kept = ("h", "c")[: cell.parts] if self.carry else ()
+        return shapes, dict.fromkeys(kept, (self.carry, h))
 
     def initialize(self, rng: np.random.Generator, input_shape: Shape):
         """Return each gate's block of ``W_x`` by the scheme and of ``W_h`` orthogonal."""
-        shapes, _ = self.weight_shapes(input_shape)
+        shapes, kept = self.weight_shapes(input_shape)
+        statistics = {part: np.zeros(shape, np.float32) for part, shape in kept.items()}
         if self.bidirectional:
             return {direction: self._initial(rng, own) for direction, own in shapes.items()}, {}
-        return self._initial(rng, shapes), {}
+        return self._initial(rng, shapes), statistics
 
     def _initial(self, rng: np.random.Generator, shapes: dict[str, Shape]) -> Weights:
         weights: Weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
@@ -141,20 +155,25 @@ class Recurrent(Layer):
         runs = [(weights, self.reverse)]
         if self.bidirectional:
             runs = [(weights["forward"], False), (weights["backward"], True)]
-        sweeps = [self._sweep(own, values, lengths, reverse) for own, reverse in runs]
-        states, finals = (jnp.concatenate(parts, axis=-1) for parts in zip(*sweeps, strict=True))
+        carried = tuple(statistics.values())
+        sweeps = [self._sweep(own, values, lengths, reverse, carried) for own, reverse in runs]
+        if self.carry:
+            statistics = dict(zip(statistics, sweeps[0][1], strict=True))
+        outputs = [(states, final[0]) for states, final in sweeps]
+        states, finals = (jnp.concatenate(both, axis=-1) for both in zip(*outputs, strict=True))
         if self.output == "last":
             return finals, statistics
         if self.output == "all":
             return states if lengths is None else Sequences(states, lengths), statistics
         return _pooled(self.output, states, lengths), statistics
 
-    def _sweep(self, weights, values, lengths, reverse):
+    def _sweep(self, weights, values, lengths, reverse, carried):
+        """Return the states at all steps, and the parts of the last one."""
         b = weights["b"]
         if "b_hn" in weights:
             b = jnp.concatenate([b, weights["b_hn"]])
         rows = (values.shape[0], self.units)
-        start: Any = tuple(
+        start: Any = carried or tuple(
             jnp.broadcast_to(weights[name][None, :], rows)
             for name in ("h0", "c0")
             if name in weights
@@ -164,7 +183,7 @@ class Recurrent(Layer):
         states, final = recurrence(
             self.cell, values, weights["W_x"], weights["W_h"], b, start, lengths, reverse
         )
-        return states, final[0] if isinstance(final, tuple) else final
+        return states, final if isinstance(final, tuple) else (final,)
 
     def penalties(self, weights: Weights, default: Penalty) -> Weights:
         """Return each weight's `Penalty`, nested like ``weights``; only ``W_x`` and ``W_h``."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Bool, Float, Int
+    from jaxtyping import Array, Bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,8 @@ class Sequences:
     [[True, True, True], [True, False, False]]
     """
 
-    values: Float[Array, "n t m"] | Int[Array, "n t"]
-    lengths: Int[Array, " n"]
+    values: Any
+    lengths: Any
 
     def valid(self) -> Bool[Array, "n t"]:
         """Return which steps are data."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -116,8 +116,8 @@ class Run:
         The data.
     epochs : int
         Passes over them, counted from the state's first epoch.
-    validation : tuple (X, y, weight or None), optional
-        Evaluated after each epoch.
+    validation : callable TrainingState -> Record, optional
+        What measures the network after each epoch.
     callbacks : sequence of Callback
         In the order in which they are called.
 
@@ -140,7 +140,7 @@ class Run:
         state: TrainingState,
         source: Source,
         epochs: int,
-        validation: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None,
+        validation: Callable[[TrainingState], Record] | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.objective, self.descent = objective, descent
@@ -254,8 +254,7 @@ class Run:
         totals = self.totals
         record: Record = {"epoch": self.epoch + 1, **self.figures(totals)}
         if self.validation is not None:
-            state = self.state
-            found = evaluate(self.objective, state.served, state.statistics, *self.validation)
+            found = self.validation(self.state)
             record |= {f"val_{name}": value for name, value in found.items()}
         rate = float(self._rates(np.array(self.source.steps_per_epoch - 1)))
         record["learning_rate"] = rate * float(self.state.rate_scale)

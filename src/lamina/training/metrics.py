@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 
+from lamina.functions.losses import NextCode
+
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
 
@@ -48,10 +50,15 @@ def _mean_square(scores: Float[Array, "n K"], y: Float[Array, "n K"]) -> Float[A
     return jnp.mean(jnp.square(scores - y), axis=1)
 
 
+def _bits(scores: Float[Array, "n t K"], y: Int[Array, "n t"]) -> Float[Array, " n"]:
+    return NextCode()(scores, y) / math.log(2)
+
+
 METRICS = {
     "classes": Metric("accuracy", _right_class),
     "labels": Metric("accuracy", _all_labels_right),
     "values": Metric("rmse", _mean_square, math.sqrt),
+    "codes": Metric("bits_per_code", _bits),
 }
-"""The usual metric by `Loss.target`: accuracy (all of a sample's labels right), or the root of the
-mean square error, in units of the scores."""
+"""The usual metric by `Loss.target`: accuracy (all of a sample's labels right), the root of the
+mean square error, in units of the scores, or bits to tell the next code."""

@@ -266,6 +266,16 @@ def evaluation_program(network: Layer, loss: Loss, measure: Measure) -> Callable
 
 
 @lru_cache(KEPT_PROGRAMS)
+def continuing_program(network: Layer) -> Callable[..., Any]:
+    """Return ``(weights, statistics, X) -> (scores, statistics)``, for layers that carry states."""
+
+    def run(weights, statistics, X):
+        return network.apply(weights, statistics, X, PREDICTING)
+
+    return _compiled(run, network)
+
+
+@lru_cache(KEPT_PROGRAMS)
 def scoring_program(network: Layer, loss: Loss | None = None) -> Callable[..., Any]:
     """Return ``(weights, statistics, X) -> scores``, or the loss's probabilities of them."""
 
