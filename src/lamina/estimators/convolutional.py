@@ -100,8 +100,9 @@ class _Convolutional(NetworkEstimator):
         if not reset and getattr(X, "ndim", 2) > 2:
             X = _with_channels(X)
         X = super()._matrix(X, reset=reset)
-        shape = self._shape_of(_with_channels(X)) if reset else self.input_shape_
-        return X.reshape(len(X), *shape)
+        if reset:  # known from here on: validation data come before the network is built
+            self.input_shape_ = self._shape_of(_with_channels(X))
+        return X.reshape(len(X), *self.input_shape_)
 
     def _shape_of(self, X: np.ndarray) -> Shape:
         """Return (h, w, c), as told or as the images have it."""

@@ -14,6 +14,7 @@ import lamina
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.estimators.base import NetworkEstimator
 from lamina.estimators.convolutional import ConvClassifier, ConvRegressor
+from lamina.estimators.forecaster import Forecaster
 from lamina.estimators.language import CharacterModel
 from lamina.estimators.linear import LinearClassifier, LinearRegressor
 from lamina.estimators.network import NetworkClassifier, NetworkRegressor
@@ -31,6 +32,7 @@ ESTIMATORS: dict[str, type] = {
         ConvClassifier,
         ConvRegressor,
         CharacterModel,
+        Forecaster,
         RecurrentClassifier,
         RecurrentRegressor,
         LinearClassifier,

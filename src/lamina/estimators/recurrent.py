@@ -1,4 +1,4 @@
-"""Recurrent networks over series: stacked cells, a summary over time, then scores."""
+"""Recurrent networks over series and texts: stacked cells, a summary over time, then scores."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from lamina.estimators import series
 from lamina.estimators.base import NetworkEstimator
 from lamina.estimators.classifier import Classifier
 from lamina.estimators.regressor import Regressor
+from lamina.formats.text_encoder import TextEncoder
+from lamina.formats.vocabulary import Vocabulary
 from lamina.layers.dense import Dense
 from lamina.layers.each_step import EachStep
+from lamina.layers.embedding import Embedding
 from lamina.layers.layer import Layer, Shape, Weights
 from lamina.layers.normalization import Standardize
 from lamina.layers.pointwise import Dropout
@@ -25,6 +28,8 @@ from lamina.training.lengths import LengthSource
 
 CELLS = ("lstm", "gru", "rnn", "rnn_relu")
 POOLINGS = ("last", "mean", "max")
+WORDS = TextEncoder(Vocabulary("word"), unknown="replace", most=20_000)
+"""How texts are read where no encoder is given."""
 
 
 def stack(
@@ -79,6 +84,8 @@ class _Recurrent(NetworkEstimator):
         What of the top layer's states is taken: the last, or the mean or maximum over time.
     dropout : float in [0, 1)
         The share of each layer's outputs dropped in training.
+    embedding : int
+        The size of the vector for each word, where X is a list of texts.
     series_shape : pair (t, m), optional
         What the rows of a 2-D X are; one entry may be -1. A list of arrays (t_i, m), an array
         (n, t, m) and `Sequences` speak for themselves.
@@ -91,6 +98,7 @@ class _Recurrent(NetworkEstimator):
     bidirectional: bool = True
     pooling: str = "last"
     dropout: float = 0.2
+    embedding: int = 32
     series_shape: Sequence[int] | None = None
     learning_rate: float | None = 3e-3
     schedule: Any = "cosine"
@@ -100,22 +108,33 @@ class _Recurrent(NetworkEstimator):
 
     def _matrix(self, X: Any, *, reset: bool) -> Any:
         """Return series as an array (n, t, m), or as `Sequences` where they differ in length."""
-        if self.encoder is not None:
-            if reset:
-                self.encoder_ = self.encoder.fit(X)
-                self.n_features_in_ = self.encoder_.input_width
-            X = self.encoder_.transform(X)
+        if reset:
+            self._fit_encoder(X)
+        encoder = getattr(self, "encoder_", None)
+        if encoder is not None:
+            X = encoder.transform(X)
+            if isinstance(encoder, TextEncoder):
+                return series.padded_codes(X)
         elif self.series_shape is not None and getattr(X, "ndim", 2) == 2:
             rows = super()._matrix(X, reset=reset)
             return series.reshaped(rows, self.series_shape)
         known = None if reset else self.input_shape_[-1]
         found = series.check_series(X, self._dtype, known)
-        if reset and self.encoder is None:
+        if reset and encoder is None:
             self.n_features_in_ = found.shape[2]
         return found
 
+    def _fit_encoder(self, X: Any) -> None:
+        """Learn the encoder told, or for a list of texts their words."""
+        vars(self).pop("encoder_", None)
+        encoder = self.encoder or (WORDS if series.are_texts(X) else None)
+        if encoder is not None:
+            self.encoder_: Any = encoder.fit(X)
+            self.n_features_in_ = self.encoder_.input_width
+
     def _takes(self, input_shape: Shape) -> bool:
-        return len(input_shape) == 2
+        codes = isinstance(getattr(self, "encoder_", None), TextEncoder)
+        return len(input_shape) == (1 if codes else 2)
 
     def _network(self, input_shape: Shape, outputs: int) -> Layer:
         output = check_choice("pooling", self.pooling, POOLINGS)
@@ -127,10 +146,15 @@ class _Recurrent(NetworkEstimator):
             dropout=self.dropout,
         )
         head = [Dropout(self.dropout), Dense(outputs, init="glorot")]
-        return Sequential([Standardize(), *layers, *head])
+        first: Layer = Standardize()
+        if len(input_shape) == 1:
+            first = Embedding(len(self.encoder_.vocabulary), self.embedding)
+        return Sequential([first, *layers, *head])
 
     def _adapt(self, statistics: Weights, X: Any, weight: np.ndarray | None) -> None:
         """Take mean and deviation of each channel over all steps that are data."""
+        if "standardize_0" not in statistics:
+            return
         values, lengths = parts(X)
         counted = np.ones(values.shape[:2])
         if lengths is not None:
@@ -162,9 +186,9 @@ class RecurrentClassifier(_Recurrent, Classifier):
         The recurrent layers' kind.
     hidden : sequence of int
         Units of each recurrent layer, in each direction.
-    bidirectional, pooling, dropout, series_shape
+    bidirectional, pooling, dropout, embedding, series_shape
         Whether series are read both ways; what of the states is taken; the share of outputs dropped
-        in training; what a row of a 2-D X is.
+        in training; the size of a word's vector in texts; what a row of a 2-D X is.
     **others
         See `lamina.estimators.classifier.Classifier` and
         `lamina.estimators.base.NetworkEstimator`.
@@ -193,7 +217,7 @@ class RecurrentRegressor(_Recurrent, Regressor):
 
     Parameters
     ----------
-    cell, hidden, bidirectional, pooling, dropout, series_shape
+    cell, hidden, bidirectional, pooling, dropout, embedding, series_shape
         As in `RecurrentClassifier`.
     **others
         See `lamina.estimators.regressor.Regressor` and

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import InputError
-from lamina.layers.layer import Shape
 from lamina.layers.sequences import Sequences
 
 
@@ -77,9 +76,18 @@ def reshaped(X: np.ndarray, series_shape: Sequence[int]) -> np.ndarray:
         ) from None
 
 
-def input_shape(X: Any) -> Shape:
-    """Return one sample's shape, (t, m)."""
-    return tuple(X.shape[1:])
+def are_texts(X: Any) -> bool:
+    """Whether X is a list, array or pandas Series of str."""
+    return not isinstance(X, str | Sequences) and len(X) > 0 and isinstance(next(iter(X)), str)
+
+
+def padded_codes(codes: list[np.ndarray]) -> Sequences:
+    """Return texts as codes (n, t), padded with zeros, and their lengths."""
+    lengths = np.array([len(each) for each in codes], np.int32)
+    values = np.zeros((len(codes), max(1, lengths.max())), np.int32)
+    for row, each in zip(values, codes, strict=True):
+        row[: len(each)] = each
+    return Sequences(values, lengths)
 
 
 def _one(each: Any, i: int, dtype: Any) -> np.ndarray:

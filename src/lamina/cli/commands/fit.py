@@ -14,8 +14,13 @@ MODELS = {
     "linear": ("LinearClassifier", "LinearRegressor"),
     "mlp": ("MLPClassifier", "MLPRegressor"),
     "conv": ("ConvClassifier", "ConvRegressor"),
+    "lstm": ("RecurrentClassifier", "RecurrentRegressor"),
+    "gru": ("RecurrentClassifier", "RecurrentRegressor"),
+    "rnn": ("RecurrentClassifier", "RecurrentRegressor"),
 }
 """Estimators by the name of their family: for classes, for values."""
+
+CELLS = ("lstm", "gru", "rnn")
 
 TASKS = ("auto", "classify", "regress")
 
@@ -25,7 +30,8 @@ def fit(
         str,
         typer.Argument(
             help="A table (.csv, .tsv, .parquet), .npz, IDX or CIFAR files, a folder of images "
-            "with a folder per class, or a known data set's name (see lamina datasets)."
+            "with a folder per class, series (.ts, .wav), a text (.txt), or a known data set's "
+            "name (see lamina datasets)."
         ),
     ],
     target: Annotated[str | None, typer.Option(help="The column to predict; tables only.")] = None,
@@ -72,6 +78,19 @@ def fit(
         str | None,
         typer.Option(help="What rows of numbers are: HEIGHTxWIDTHxCHANNELS. [conv]"),
     ] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="What of all states is taken: last, mean, max. [lstm, …]")
+    ] = None,
+    series_shape: Annotated[
+        str | None, typer.Option(help="What rows of numbers are: STEPSxCHANNELS. [lstm, …]")
+    ] = None,
+    generate_level: Annotated[
+        str | None,
+        typer.Option(help="Train a language model on a text, of its char or word. [lstm, …]"),
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Steps that gradients are followed back. [lstm, …]")
+    ] = None,
     average_weights: Annotated[
         float | None, typer.Option(help="Decay of the weights' moving average, such as 0.999.")
     ] = None,
@@ -106,7 +125,6 @@ def fit(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Train a network on a file and save it."""
-    from lamina.cache import use_compilation_cache
     from lamina.cli import data as sources
     from lamina.cli import measure, show
     from lamina.formats.encoders import encoder_for
@@ -116,7 +134,22 @@ def fit(
     check_choice("--task", task, TASKS)
     check_number("--seed", seed, at_least=0, whole=True)
     check_number("--test-fraction", test_fraction, at_least=0, below=1)
+    settings = dict(  # noqa: C408
+        hidden=_numbers("--hidden", hidden), filters=_numbers("--filters", filters),
+        kernel_size=kernel_size, depth=depth, augment=_words(augment),
+        image_shape=_numbers("--image-shape", image_shape, "x"), average_weights=average_weights,
+        activation=activation, init=init, dropout=dropout, loss=loss, pooling=pooling,
+        series_shape=_numbers("--series-shape", series_shape, "x"), level=generate_level,
+        window=window, cell=model if model in CELLS else None,
+        penalty=penalty, alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer,
+        learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
+        max_epochs=epochs, early_stopping=early_stopping, class_weight=class_weight,
+        precision=precision, random_state=seed, verbose=0 if quiet else 1,
+    )  # fmt: skip
     path = _writable(out, data)
+    if generate_level is not None:
+        _fit_text(data, settings, path)
+        return
     reading: dict[str, Any] = {
         "drop": drop or (),
         "size": sources.image_size(size),
@@ -125,46 +158,63 @@ def fit(
     train, held_out = sources.train_and_test(data, target, test, test_fraction, seed, **reading)
     assert train.y is not None
     classify = sources.is_classification(train.y) if task == "auto" else task == "classify"
-    settings = dict(  # noqa: C408
-        hidden=_numbers("--hidden", hidden), filters=_numbers("--filters", filters),
-        kernel_size=kernel_size, depth=depth, augment=_words(augment),
-        image_shape=_numbers("--image-shape", image_shape, "x"), average_weights=average_weights,
-        activation=activation, init=init, dropout=dropout, loss=loss,
-        penalty=penalty, alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer,
-        learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
-        max_epochs=epochs, early_stopping=early_stopping, class_weight=class_weight,
-        precision=precision,
-    )  # fmt: skip
     estimator = _estimator(MODELS[model][0 if classify else 1], settings)
-    estimator.encoder, estimator.random_state = encoder_for(train), seed
-    estimator.verbose = 0 if quiet else 1
+    estimator.encoder = encoder_for(train)
     validate = None if validation is None else sources.read_labelled(validation, target, **reading)
 
-    use_compilation_cache()
     show.line("data", f"{train.source}: {len(train):,} rows to train on")
-    try:
-        estimator.fit(
-            train.X,
-            sources.with_name(train.y, target),
-            validation_data=None if validate is None else (validate.X, validate.y),
-        )
-    except DivergenceError as error:
-        raise _saved_what_there_is(estimator, path, error) from None
-    _report(estimator, classify)
+    y = sources.with_name(train.y, target)
+    _train(
+        estimator,
+        path,
+        train.X,
+        y,
+        validation_data=None if validate is None else (validate.X, validate.y),
+    )
+    _report(estimator, f"{len(estimator.classes_)} classes" if classify else "values")
     if held_out is not None:
         show.line("test", measure.headline(estimator, held_out))
     estimator.save(path)
     show.line("saved", f"{path} ({show.file_size(path)})")
 
 
-def _report(estimator: Any, classify: bool) -> None:
+def _train(estimator: Any, path: Path, *data: Any, **others: Any) -> None:
+    """Fit, and save the last good weights if that diverges."""
+    from lamina.cache import use_compilation_cache
+
+    use_compilation_cache()
+    try:
+        estimator.fit(*data, **others)
+    except DivergenceError as error:
+        raise _saved_what_there_is(estimator, path, error) from None
+
+
+def _fit_text(data: str, settings: dict[str, Any], path: Path) -> None:
+    """Train a language model and save it."""
+    from lamina.cli import show
+    from lamina.formats.read import read
+
+    text = read(data)
+    if text.kind != "text":
+        raise InputError(f"--generate-level expected a text (.txt), got {data}.")
+    estimator = _estimator("CharacterModel", settings)
+    edge = round(estimator.validation_fraction * len(text))
+    show.line("data", f"{data}: {len(text) - edge:,} characters to train on, the last {edge:,} not")
+    _train(estimator, path, text.X)
+    _report(estimator, f"{len(estimator.vocabulary_.tokens)} {estimator.level}s")
+    bits = estimator.history_["val_bits_per_code"][-1]
+    show.line("held out", f"{bits:.3f} bits per {estimator.level}, {edge:,} characters")
+    estimator.save(path)
+    show.line("saved", f"{path} ({show.file_size(path)})")
+
+
+def _report(estimator: Any, kind: str) -> None:
     from lamina.cli import show
     from lamina.estimators.persistence import flatten
 
     arrays = flatten(estimator.weights_)
     matrices = [f"{name} {'×'.join(map(str, W.shape))}" for name, W in arrays.items() if W.ndim > 1]
     count = sum(W.size for W in arrays.values())
-    kind = f"{len(estimator.classes_)} classes" if classify else "values"
     show.line(
         "model", f"{type(estimator).__name__}, {kind}, {count:,} weights: " + ", ".join(matrices)
     )
