@@ -10,13 +10,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import memory, networks, startup
+from benchmarks import memory, networks, prediction, startup
 from benchmarks.case import Case, Options
 from benchmarks.interleave import apart
 from benchmarks.machine import Neighbours, machine
 from benchmarks.page import COMMAND, page
 
-CASES: dict[str, Case] = {case.name: case for case in (*networks.CASES, startup.CASE, memory.CASE)}
+CASES: dict[str, Case] = {
+    case.name: case
+    for case in sorted(
+        (*networks.CASES.values(), startup.CASE, *memory.CASES, prediction.CASE),
+        key=lambda case: case.name,
+    )
+}
 """All cases by the name that ``--only`` takes. A new one is a row here."""
 
 PAGE = Path(__file__).parent.parent / "docs" / "BENCHMARKS.md"

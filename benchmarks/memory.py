@@ -1,4 +1,4 @@
-"""Case (f): peak memory of a process that trains the network of case (b)."""
+"""Cases (f) and (j): peak memory of a process that trains the network of another case."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -16,8 +17,9 @@ import numpy as np
 
 from benchmarks.case import Finding, Options
 from benchmarks.interleave import Ratio, apart, interleaved
-from benchmarks.networks import CASES, Training
-from benchmarks.peers import LAMINA, PEERS
+from benchmarks.networks import CASES as TRAININGS
+from benchmarks.networks import Training
+from benchmarks.peers import LAMINA
 from benchmarks.task import Peer
 
 MOST_ROUNDS = 3
@@ -26,13 +28,22 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class Memory:
-    """The case: each peer in processes of its own, one that trains and one that only gets ready."""
+    """The case: each peer in processes of its own, one that trains and one that only gets ready.
 
-    name: str = "f"
+    Parameters
+    ----------
+    name : str
+        What ``--only`` calls it.
+    training : Training
+        What is trained, for one epoch.
+    """
+
+    name: str
+    training: Training
 
     def measure(self, options: Options) -> Finding:
         """Measure all peers in turns."""
-        case = replace(CASES[1], task=replace(CASES[1].task, epochs=1))
+        case = replace(self.training, task=replace(self.training.task, epochs=1))
         if options.quick:
             case = case.shortened()
         with TemporaryDirectory() as folder:
@@ -49,7 +60,9 @@ class Memory:
         rounds = 1 if options.quick else min(MOST_ROUNDS, options.rounds)
         found = interleaved(measures, rounds)
         rows = [
-            (peer.name, case.excuse(peer), "", "", "", "") for peer in PEERS if peer not in peers
+            (peer.name, case.excuse(peer), "", "", "", "")
+            for peer in case.peers
+            if peer not in peers
         ]
         ours = found[f"{LAMINA.name}{True}"]
         for peer in reversed(peers):
@@ -57,14 +70,15 @@ class Memory:
             sizes = (median(idle), median(trained), median(trained) - median(idle))
             cells = (f"{size / MEGABYTE:,.0f}" for size in sizes)
             rows.insert(0, (peer.name, *cells, *Ratio.of(trained, ours).cells))
+        size = case.samples * prod(case.sample) * np.dtype(np.float32).itemsize
         text = (
             f"Peak resident memory (`ru_maxrss`) of a process that trains {case.title} for one "
-            f"epoch ({source}; X alone is {case.samples * case.features * 4 / MEGABYTE:,.0f} MB), "
+            f"epoch ({source}; X alone is {size / MEGABYTE:,.0f} MB), "
             "beside one that imports the same and holds the data but does not train. "
             f"{rounds} rounds. Ratio: the peer's peak / Lamina's; above 1, Lamina needs less."
         )
         header = ("", "idle, MB", "trained, MB", "difference, MB", "ratio", "min – max")
-        return Finding("(f) peak memory", text, header, tuple(rows), timed=False)
+        return Finding(f"({self.name}) peak memory", text, header, tuple(rows), timed=False)
 
 
 def write_data(case: Training, data: Path | None, folder: Path) -> str:
@@ -86,4 +100,4 @@ def peak_bytes(case: Training, peer: Peer, folder: Path, train: bool) -> float:
     return float(peak if sys.platform == "darwin" else peak * 1024)
 
 
-CASE = Memory()
+CASES = (Memory("f", TRAININGS["b"]), Memory("j", TRAININGS["g"]))

@@ -1,21 +1,36 @@
-"""Cases (a) to (d): a dense network trained by every peer; time per epoch."""
+"""Cases (a) to (d), (g), (h) and (k1) to (k4): a network trained by every peer; time per epoch."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from benchmarks.case import Finding, Options, missing
+from benchmarks.convolutional import ConvNet
 from benchmarks.interleave import Ratio, interleaved, seconds
-from benchmarks.peers import LAMINA, PEERS
-from benchmarks.task import CLASSES, Peer, Task, Weights
+from benchmarks.peers import IMAGE_PEERS, LAMINA, PEERS, SEQUENCE_PEERS
+from benchmarks.perceptron import Perceptron
+from benchmarks.recurrent import RecurrentNet
+from benchmarks.task import CLASSES, Network, Peer, Shape, Task, Weights
 
 FASHION = "fashion-mnist"
+PIXELS = 0.25
+"""The deviation of synthetic images, about that of pixels in [0, 1]: Adam's first steps overshoot
+on larger inputs, by more or less as the order of samples has it."""
+
+FEWEST = 128
+"""Samples of the shortest run."""
+
+JUDGED = 256
+"""How many samples NumPy takes at once; patches of many images would fill the memory."""
+
 LOSS_BAND = 1.3
 """By which factor a peer's final training loss may differ from Lamina's, either way."""
 
@@ -30,35 +45,41 @@ class Training:
         What ``--only`` calls it.
     task : Task
         What every peer is told.
-    samples, features : int
-        The shape of X.
+    samples : int
+        How many.
+    sample : tuple of int
+        The shape of one.
     real : str, optional
         The data set to use where the data folder has it.
+    peers : tuple of Peer
+        Whom Lamina meets.
     """
 
     name: str
     task: Task
     samples: int
-    features: int
+    sample: Shape
     real: str | None = None
+    peers: tuple[Peer, ...] = PEERS
 
     @property
     def title(self) -> str:
-        """Return such as ``784-256-128-10, batch 128``."""
-        widths = "-".join(map(str, (self.features, *self.task.hidden, CLASSES)))
-        kind = "MLP" if self.task.hidden else "linear"
-        return f"({self.name}) {kind} {widths}, batch {self.task.batch}"
+        """Return such as ``(b) MLP 784-256-128-10, batch 128``."""
+        return f"({self.name}) {self.task.network.title(self.sample)}, batch {self.task.batch}"
 
     def shortened(self) -> Training:
-        """Return a tenth of it, for one epoch."""
-        return replace(self, samples=self.samples // 10, task=replace(self.task, epochs=1))
+        """Return a tenth of it, but enough to meet every class, for one epoch."""
+        return replace(
+            self, samples=max(self.samples // 10, FEWEST), task=replace(self.task, epochs=1)
+        )
 
     def data(self, folder: Path | None) -> tuple[np.ndarray, np.ndarray, str]:
-        """Return ``X`` (samples, features) float32, ``y`` (samples,) int64, and what they are."""
+        """Return ``X`` (samples, *sample) float32, ``y`` (samples,) int64, and what they are."""
         if self.real and folder and (folder / self.real).is_dir():
             X, y = read_images(folder / self.real, self.samples)
+            X = X.reshape(-1, *self.sample)
             return X, y, f"{self.real}, the first {len(X):,} training images, scaled to [0, 1]"
-        X, y = synthetic(self.samples, self.features)
+        X, y = synthetic(self.samples, self.sample)
         return X, y, f"synthetic, {len(X):,} samples"
 
     def measure(self, options: Options) -> Finding:
@@ -67,30 +88,35 @@ class Training:
             return self.shortened().measure(replace(options, quick=False))
         X, y, source = self.data(options.data)
         runs = {peer: partial(peer.fit, self.task, X, y) for peer in self.entrants()}
-        losses = {peer: cross_entropy(run(), X, y) for peer, run in runs.items()}  # the warm-up
+        network = self.task.network
+        losses = {p: cross_entropy(network, run(), X, y) for p, run in runs.items()}  # the warm-up
         check_losses(self.title, losses)
         found = interleaved({peer.name: seconds(run) for peer, run in runs.items()}, options.rounds)
         ratios = {peer: Ratio.of(found[peer.name], found[LAMINA.name]) for peer in runs}
         rows = [
             self.row(peer, found.get(peer.name), ratios.get(peer), losses.get(peer))
-            for peer in (LAMINA, *PEERS)
+            for peer in (LAMINA, *self.peers)
         ]
         summary: dict[str, float] = {}
         for peer, ratio in ratios.items():
             summary[peer.kind] = min(ratio.value, summary.get(peer.kind, ratio.value))
-        text = f"Data: {source}. {self.task.epochs} epochs a fit, {options.rounds} rounds."
+        steps = -(-len(X) // self.task.batch)
+        text = (
+            f"Data: {source}. {self.task.epochs} epochs of {steps} steps a fit, "
+            f"{options.rounds} rounds."
+        )
         header = ("", "ms / epoch", "ratio", "min – max", "final training loss")
         return Finding(self.title, text, header, tuple(rows), summary)
 
     def entrants(self) -> list[Peer]:
         """Return Lamina and the peers that can take part."""
-        return [peer for peer in (LAMINA, *PEERS) if not self.excuse(peer)]
+        return [peer for peer in (LAMINA, *self.peers) if not self.excuse(peer)]
 
     def excuse(self, peer: Peer) -> str:
         """Return why a peer cannot take part, or nothing."""
         if missing(peer.modules):
             return "not installed"
-        if not (peer.linear or self.task.hidden):
+        if self.task.network.linear and not peer.linear:
             return "has no network without a hidden layer"
         return ""
 
@@ -104,13 +130,15 @@ class Training:
         return (peer.name, f"{each:,.1f}", *ratio.cells, f"{loss:.4f}")
 
 
-def synthetic(samples: int, features: int) -> tuple[np.ndarray, np.ndarray]:
+def synthetic(samples: int, sample: Shape) -> tuple[np.ndarray, np.ndarray]:
     """Return normal inputs, with labels drawn from a random linear softmax model of them."""
-    rng = np.random.default_rng(0)
+    rng, features = np.random.default_rng(0), prod(sample)
     X = rng.standard_normal((samples, features), dtype=np.float32)
     V = rng.standard_normal((features, CLASSES), dtype=np.float32) * (3 / np.sqrt(features))
     y = np.argmax(X @ V.astype(np.float32) + rng.gumbel(size=(samples, CLASSES)), axis=1)
-    return X, y
+    if len(sample) == 3:
+        X *= np.float32(PIXELS)
+    return X.reshape(-1, *sample), y
 
 
 def read_images(folder: Path, samples: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,13 +150,10 @@ def read_images(folder: Path, samples: int) -> tuple[np.ndarray, np.ndarray]:
     return X, np.asarray(dataset.y[:samples], np.int64)
 
 
-def cross_entropy(weights: Weights, X: np.ndarray, y: np.ndarray) -> float:
+def cross_entropy(network: Network, weights: Weights, X: np.ndarray, y: np.ndarray) -> float:
     """Return a trained network's mean loss on its training data: one judge for all peers."""
-    *hidden, (W, b) = weights
-    A = X
-    for V, c in hidden:
-        A = np.maximum(A @ V + c, 0)
-    scores = A @ W + b
+    starts = range(0, len(X), JUDGED)
+    scores = np.concatenate([network.scores(weights, X[i : i + JUDGED]) for i in starts])
     scores -= scores.max(axis=1, keepdims=True)
     return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(y)), y]))
 
@@ -143,9 +168,32 @@ def check_losses(title: str, losses: dict[Peer, float]) -> None:
             )
 
 
-CASES = (
-    Training("a", Task((100,), 32, 20), 20_000, 64),
-    Training("b", Task((256, 128), 128, 3), 60_000, 784, FASHION),
-    Training("c", Task((1024, 1024), 256, 2), 30_000, 784, FASHION),
-    Training("d", Task((), 256, 4), 50_000, 3072),
-)
+def dense(name: str, hidden: Shape, batch: int, epochs: int, *data: Any) -> Training:
+    return Training(name, Task(Perceptron(hidden), batch, epochs), *data)
+
+
+def convolutional(name: str, sample: Shape, real: str | None = None) -> Training:
+    return Training(name, Task(ConvNet(), 128, 2), 2_560, sample, real, IMAGE_PEERS)
+
+
+def recurrent(name: str, cell: str, batch: int, samples: int, sample: Shape) -> Training:
+    task = Task(RecurrentNet(cell, 128), batch, 2)
+    return Training(name, task, samples, sample, peers=SEQUENCE_PEERS)
+
+
+CASES = {
+    case.name: case
+    for case in (
+        dense("a", (100,), 32, 20, 20_000, (64,)),
+        dense("b", (256, 128), 128, 3, 60_000, (784,), FASHION),
+        dense("c", (1024, 1024), 256, 2, 30_000, (784,), FASHION),
+        dense("d", (), 256, 4, 50_000, (3072,)),
+        convolutional("g", (32, 32, 3)),
+        convolutional("h", (28, 28, 1), FASHION),
+        recurrent("k1", "lstm", 64, 640, (100, 32)),
+        recurrent("k2", "gru", 64, 640, (100, 32)),
+        recurrent("k3", "rnn", 64, 640, (100, 32)),
+        recurrent("k4", "lstm", 32, 160, (784, 1)),
+    )
+}
+"""The training cases by name."""

@@ -26,18 +26,24 @@ cores. A time is that of a whole `fit`, data set-up included, divided by its epo
 compiled already. *Final training loss* is computed from each peer's weights by one function:
 the run stops where a peer's is not near Lamina's, so nobody has an easier task.
 
-- **Lamina**: `MLPClassifier` (`LinearClassifier` where there is no hidden layer). As always it also
+- **Lamina**: `MLPClassifier`, `LinearClassifier` where there is no hidden layer, and
+  `NetworkClassifier(network=Sequential([...]))` for convolutions and recurrence. As always it also
   sums loss and accuracy, takes the gradient norm, and checks that each step stays finite.
 - **scikit-learn**: `MLPClassifier(solver="adam", alpha=0)`. It cannot leave the hidden layer out;
   its `SGDClassifier` and `LogisticRegression` solve the linear problem by other methods than
-  minibatch Adam, so the linear case has no such row.
+  minibatch Adam, so the linear case has no such row. It trains dense networks only.
 - **PyTorch eager**: the usual loop, tensors in memory, `randperm` order, `index_select` batches;
-  with Adam as it comes, and with `Adam(fused=True)`. It keeps no account of the loss.
-- **skorch**: `NeuralNetClassifier` with shuffling on, no validation split, no callbacks.
+  with Adam as it comes, and with `Adam(fused=True)`; images also in the `channels_last` memory
+  format. Recurrence is `nn.LSTM`, `nn.GRU` or `nn.RNN`, with both of their biases. It keeps no
+  account of the loss.
+- **skorch**: `NeuralNetClassifier` with shuffling on, no validation split, no callbacks; here for
+  dense networks.
 - **JAX + optax**: a hand-written loop over a jitted step with donated weights and batches gathered
-  inside; and a `lax.scan` over each epoch. It keeps no account of the loss.
+  inside; and, for dense networks, a `lax.scan` over each epoch. Convolutions are
+  `lax.conv_general_dilated` and `lax.reduce_window`, recurrence is a plain `lax.scan`; gradients
+  are JAX's own. It keeps no account of the loss.
 
-PyTorch, skorch and JAX start from weights drawn like Lamina's; scikit-learn from its own."""
+PyTorch, skorch and JAX start from the same weights as Lamina; scikit-learn from its own."""
 
 
 def page(findings: Sequence[Finding], options: Options, where: str) -> str:

@@ -1,7 +1,7 @@
-"""One function a peer: train a dense network with Adam the way its own users write it.
+"""One function a peer: train a network with Adam the way its own users write it.
 
 Each takes the task and NumPy arrays, does all that a user's call does, and returns the trained
-``[(W, b), …]``. The hand-written loops (PyTorch, JAX) do no more than descend; Lamina, scikit-learn
+weights. The hand-written loops (PyTorch, JAX) do no more than descend; Lamina, scikit-learn
 and skorch also keep account of the loss, as their `fit` always does.
 """
 
@@ -13,36 +13,35 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.task import LEARNING_RATE, SEED, Peer, Task, Weights, cores, initial_weights
+from benchmarks.perceptron import Perceptron
+from benchmarks.task import LEARNING_RATE, SEED, Network, Peer, Shape, Task, Weights, cores
+
+
+def lamina_model(task: Task) -> Any:
+    """Return Lamina's estimator, not fitted."""
+    return task.network.lamina(
+        optimizer="adam",
+        learning_rate=LEARNING_RATE,
+        schedule="constant",
+        penalty=None,
+        batch_size=task.batch,
+        max_epochs=task.epochs,
+        random_state=SEED,
+        verbose=0,
+    )
 
 
 def fit_lamina(task: Task, X: np.ndarray, y: np.ndarray) -> Weights:
-    from lamina import LinearClassifier, MLPClassifier
-
-    settings: dict[str, Any] = {
-        "optimizer": "adam",
-        "learning_rate": LEARNING_RATE,
-        "schedule": "constant",
-        "penalty": None,
-        "batch_size": task.batch,
-        "max_epochs": task.epochs,
-        "random_state": SEED,
-        "verbose": 0,
-    }
-    if task.hidden:
-        model = MLPClassifier(hidden=task.hidden, **settings)
-    else:
-        model = LinearClassifier(**settings)
-    model.fit(X, y)
-    return [(layer["W"], layer["b"]) for layer in model.weights_.values()]
+    return task.network.lamina_weights(lamina_model(task).fit(X, y))
 
 
 def fit_scikit_learn(task: Task, X: np.ndarray, y: np.ndarray) -> Weights:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
+    assert isinstance(task.network, Perceptron), "it trains no other networks"
     model = MLPClassifier(
-        task.hidden,
+        task.network.hidden,
         alpha=0,
         batch_size=task.batch,
         learning_rate_init=LEARNING_RATE,
@@ -57,38 +56,41 @@ def fit_scikit_learn(task: Task, X: np.ndarray, y: np.ndarray) -> Weights:
     return list(zip(model.coefs_, model.intercepts_, strict=True))
 
 
-def _torch_module(task: Task, features: int) -> Any:
+def torch_module(network: Network, weights: Weights, sample: Shape) -> Any:
+    """Return a module with these weights, all cores at work."""
     import torch
 
     torch.set_num_threads(cores())
     torch.manual_seed(SEED)
-    layers: list[Any] = []
-    for W, b in initial_weights(task, features):
-        layer = torch.nn.utils.skip_init(torch.nn.Linear, *W.shape)
-        layer.weight.data.copy_(torch.from_numpy(W.T))
-        layer.bias.data.copy_(torch.from_numpy(b))
-        layers += [layer, torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers[:-1])
+    return network.torch(weights, sample)
 
 
-def _torch_weights(module: Any) -> Weights:
-    return [(x.weight.detach().numpy().T, x.bias.detach().numpy()) for x in module[::2]]
+def _torch_start(task: Task, sample: Shape) -> Any:
+    return torch_module(task.network, task.network.initial(sample), sample)
 
 
-def fit_torch(task: Task, X: np.ndarray, y: np.ndarray, **adam: Any) -> Weights:
+def fit_torch(
+    task: Task, X: np.ndarray, y: np.ndarray, *, channels_last: bool = False, **adam: Any
+) -> Weights:
     import torch
 
-    module = _torch_module(task, X.shape[1])
+    network, sample = task.network, X.shape[1:]
+    module, inputs = _torch_start(task, sample), network.torch_inputs(X)
+    if channels_last:
+        module.to(memory_format=torch.channels_last)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        gather = inputs.__getitem__  # index_select would give channels first
+    else:
+        gather = partial(torch.index_select, inputs.contiguous(), 0)
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, **adam)
     criterion = torch.nn.CrossEntropyLoss()
-    inputs, targets = torch.from_numpy(X), torch.from_numpy(y)
+    targets = torch.from_numpy(y)
     for _ in range(task.epochs):
         for rows in torch.randperm(len(inputs)).split(task.batch):
             optimizer.zero_grad()
-            scores = module(inputs.index_select(0, rows))
-            criterion(scores, targets.index_select(0, rows)).backward()
+            criterion(module(gather(rows)), targets.index_select(0, rows)).backward()
             optimizer.step()
-    return _torch_weights(module)
+    return network.torch_weights(module, sample)
 
 
 def fit_skorch(task: Task, X: np.ndarray, y: np.ndarray) -> Weights:
@@ -96,7 +98,7 @@ def fit_skorch(task: Task, X: np.ndarray, y: np.ndarray) -> Weights:
     from skorch import NeuralNetClassifier
 
     net = NeuralNetClassifier(
-        _torch_module(task, X.shape[1]),
+        _torch_start(task, X.shape[1:]),
         criterion=torch.nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
         lr=LEARNING_RATE,
@@ -107,11 +109,11 @@ def fit_skorch(task: Task, X: np.ndarray, y: np.ndarray) -> Weights:
         callbacks="disable",
         verbose=0,
     )
-    return _torch_weights(net.fit(X, y).module_)
+    return task.network.torch_weights(net.fit(X, y).module_, X.shape[1:])
 
 
 @lru_cache
-def _jax_programs() -> tuple[Any, Any, Any]:
+def _jax_programs(network: Network) -> tuple[Any, Any, Any]:
     """Return the optimiser, a compiled step, and compiled steps over the rows of ``order``."""
     import jax
     import optax
@@ -119,11 +121,8 @@ def _jax_programs() -> tuple[Any, Any, Any]:
     adam = optax.adam(LEARNING_RATE)
 
     def mean_loss(weights, X, y):
-        *hidden, (W, b) = weights
-        A = X
-        for V, c in hidden:
-            A = jax.nn.relu(A @ V + c)
-        return optax.softmax_cross_entropy_with_integer_labels(A @ W + b, y).mean()
+        scores = network.jax(weights, X)
+        return optax.softmax_cross_entropy_with_integer_labels(scores, y).mean()
 
     def step(carry, X, y, rows):
         weights, moments = carry
@@ -140,8 +139,8 @@ def _jax_programs() -> tuple[Any, Any, Any]:
 def fit_jax(task: Task, X: np.ndarray, y: np.ndarray, *, scan: bool) -> Weights:
     import jax
 
-    adam, step, steps = _jax_programs()
-    weights = jax.device_put(initial_weights(task, X.shape[1]))
+    adam, step, steps = _jax_programs(task.network)
+    weights = jax.device_put(task.network.initial(X.shape[1:]))
     carry = weights, adam.init(weights)
     inputs, targets = jax.device_put((X, y.astype(np.int32)))
     rng = np.random.default_rng(SEED)
@@ -155,27 +154,42 @@ def fit_jax(task: Task, X: np.ndarray, y: np.ndarray, *, scan: bool) -> Weights:
             rest = np.split(order, range(task.batch, len(X), task.batch))
         for rows in rest:
             carry = step(carry, inputs, targets, rows)
-    return [(np.asarray(W), np.asarray(b)) for W, b in carry[0]]
+    return [tuple(np.asarray(array) for array in layer) for layer in carry[0]]
 
 
 _TORCH, _JAX = ("torch",), ("jax", "optax")
 LAMINA = Peer(
-    "Lamina", "Lamina", ("lamina.estimators.perceptron", "lamina.estimators.linear"), fit_lamina
+    "Lamina",
+    "Lamina",
+    ("lamina.estimators.perceptron", "lamina.estimators.linear", "lamina.estimators.network"),
+    fit_lamina,
 )
-PEERS = (
-    Peer(
-        "scikit-learn MLPClassifier",
-        "scikit-learn",
-        ("sklearn.neural_network",),
-        fit_scikit_learn,
-        linear=False,
-    ),
-    Peer("PyTorch eager, Adam", "PyTorch eager", _TORCH, fit_torch),
-    Peer(
-        "PyTorch eager, Adam(fused=True)", "PyTorch eager", _TORCH, partial(fit_torch, fused=True)
-    ),
-    Peer("skorch NeuralNetClassifier", "skorch", ("torch", "skorch"), fit_skorch),
-    Peer("JAX + optax, jitted steps", "JAX + optax", _JAX, partial(fit_jax, scan=False)),
-    Peer("JAX + optax, lax.scan an epoch", "JAX + optax", _JAX, partial(fit_jax, scan=True)),
+SCIKIT_LEARN = Peer(
+    "scikit-learn MLPClassifier",
+    "scikit-learn",
+    ("sklearn.neural_network",),
+    fit_scikit_learn,
+    linear=False,
 )
+
+
+def _torch_peer(name: str, **how: Any) -> Peer:
+    return Peer(f"PyTorch eager, {name}", "PyTorch eager", _TORCH, partial(fit_torch, **how))
+
+
+TORCH = (_torch_peer("Adam"), _torch_peer("Adam(fused=True)", fused=True))
+CHANNELS_LAST = (
+    _torch_peer("Adam, channels_last", channels_last=True),
+    _torch_peer("Adam(fused=True), channels_last", channels_last=True, fused=True),
+)
+SKORCH = Peer("skorch NeuralNetClassifier", "skorch", ("torch", "skorch"), fit_skorch)
+JAX_STEPS = Peer("JAX + optax, jitted steps", "JAX + optax", _JAX, partial(fit_jax, scan=False))
+JAX_SCAN = Peer("JAX + optax, lax.scan an epoch", "JAX + optax", _JAX, partial(fit_jax, scan=True))
+
+PEERS = (SCIKIT_LEARN, *TORCH, SKORCH, JAX_STEPS, JAX_SCAN)
+"""Who trains dense networks."""
+IMAGE_PEERS = (*TORCH, *CHANNELS_LAST, JAX_STEPS)
+"""Who trains convolutional networks: on a CPU, XLA's convolution is slow inside a scan."""
+SEQUENCE_PEERS = (*TORCH, JAX_STEPS)
+"""Who trains recurrent networks."""
 KINDS = tuple(dict.fromkeys(peer.kind for peer in PEERS))

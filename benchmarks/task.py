@@ -1,20 +1,67 @@
-"""What peers are told, and what a peer is."""
+"""What peers are told, what a network is to them, and what a peer is."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 
-Weights = list[tuple[np.ndarray, np.ndarray]]
+Shape = tuple[int, ...]
+Weights = list[tuple[np.ndarray, ...]]
+"""A tuple of arrays a layer, shaped and ordered as Lamina's layers have them."""
 Fit = Callable[["Task", np.ndarray, np.ndarray], Weights]
 
 LEARNING_RATE = 1e-3
 CLASSES = 10
 SEED = 0
+
+
+class Network(Protocol):
+    """One network in the words of every peer; frozen, so that programs are compiled once for it."""
+
+    @property
+    def linear(self) -> bool:
+        """Whether there is no hidden layer."""
+        ...
+
+    def title(self, sample: Shape) -> str:
+        """Return what the page calls it, for samples of this shape."""
+        ...
+
+    def initial(self, sample: Shape) -> Weights:
+        """Return Lamina's own initial weights, drawn by NumPy in the same order."""
+        ...
+
+    def lamina(self, **settings: Any) -> Any:
+        """Return the estimator, not fitted."""
+        ...
+
+    def lamina_weights(self, model: Any) -> Weights:
+        """Return a fitted estimator's weights."""
+        ...
+
+    def torch(self, weights: Weights, sample: Shape) -> Any:
+        """Return the PyTorch module that has these weights."""
+        ...
+
+    def torch_inputs(self, X: np.ndarray) -> Any:
+        """Return ``X`` as a tensor, axes in PyTorch's order."""
+        ...
+
+    def torch_weights(self, module: Any, sample: Shape) -> Weights:
+        """Return a module's weights."""
+        ...
+
+    def jax(self, weights: Any, X: Any) -> Any:
+        """Return scores (n, 10), as a JAX program."""
+        ...
+
+    def scores(self, weights: Weights, X: np.ndarray) -> np.ndarray:
+        """Return scores (n, 10) by NumPy: the judge of all peers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,27 +70,15 @@ class Task:
 
     Parameters
     ----------
-    hidden : tuple of int
-        Units of the relu layers before the 10 scores.
+    network : Network
+        From samples to 10 scores.
     batch, epochs : int
         Samples a step; passes over the data.
     """
 
-    hidden: tuple[int, ...]
+    network: Network
     batch: int
     epochs: int
-
-
-def initial_weights(task: Task, features: int) -> Weights:
-    """Return Lamina's own initial weights: He's, Glorot's for the last layer, zeros if linear."""
-    rng = np.random.default_rng(SEED)
-    widths = (features, *task.hidden, CLASSES)
-    weights = []
-    for m, k in pairwise(widths):
-        deviation = np.sqrt(2 / (m + k if k == CLASSES else m)) if task.hidden else 0.0
-        W = rng.standard_normal((m, k), dtype=np.float32) * np.float32(deviation)
-        weights.append((W, np.zeros(k, np.float32)))
-    return weights
 
 
 def cores() -> int:

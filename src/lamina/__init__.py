@@ -46,6 +46,7 @@ _HOME = {
     "ConvClassifier": "estimators.convolutional",
     "ConvRegressor": "estimators.convolutional",
     "CharacterModel": "estimators.language",
+    "Forecaster": "estimators.forecaster",
     "LinearClassifier": "estimators.linear",
     "LinearRegressor": "estimators.linear",
     "MLPClassifier": "estimators.perceptron",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from lamina.cache import use_compilation_cache as use_compilation_cache
     from lamina.estimators.convolutional import ConvClassifier as ConvClassifier
     from lamina.estimators.convolutional import ConvRegressor as ConvRegressor
+    from lamina.estimators.forecaster import Forecaster as Forecaster
     from lamina.estimators.language import CharacterModel as CharacterModel
     from lamina.estimators.linear import LinearClassifier as LinearClassifier
     from lamina.estimators.linear import LinearRegressor as LinearRegressor

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lamina import ConvClassifier
+
 
 def refused(outcome, *fragments):
     """Check that a command ended with status 2, one line and these words in it."""
@@ -204,6 +206,58 @@ def test_an_unreadable_image_is_named(lamina, pictures):
 def test_images_of_several_sizes(lamina, pictures):
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(pictures / "right" / "007.png")
     refused(lamina("fit", "pictures"), "images of one size", "right/007.png of 5x6", "--size")
+
+
+@pytest.mark.parametrize("model", ["linear", "conv"])
+def test_a_grey_image_among_colour(lamina, pictures, model):
+    path = pictures / "right" / "007.png"
+    Image.open(path).convert("RGB").save(path)
+    outcome = lamina("fit", "pictures", "--model", model)
+    refused(outcome, "all images grey or all in colour", "right/007.png in colour", "Convert the")
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (["--augment", "flpi"], ["augment expected one of flip, shift", "Did you mean 'flip'?"]),
+        (["--filters", "8,many"], ["--filters expected numbers like 32,64; got '8,many'."]),
+        (["--filters", "0"], ["filters expected a whole number at least 1; got 0"]),
+        (["--kernel-size", "0"], ["kernel_size expected a whole number at least 1; got 0"]),
+        (["--depth", "0"], ["depth expected a whole number at least 1; got 0"]),
+        (["--image-shape", "5x5x1"], ["image_shape expected (h, w, c) that fits X of shape"]),
+        (["--image-shape", "6x6"], ["image_shape expected (h, w, c), got (6, 6)"]),
+        (["--init", "he"], ["--init expected a model that has it, got ConvClassifier"]),
+        (["--average-weights", "1"], ["average_weights expected a number above 0 and below 1"]),
+    ],
+    ids=lambda case: " ".join(case) if case[0][:2] == "--" else "",
+)
+def test_unusable_options_of_a_convolutional_network(lamina, pictures, options, fragments):
+    refused(lamina("fit", "pictures", "--model", "conv", "--epochs", "1", *options), *fragments)
+
+
+def test_tables_have_no_image_shape_of_their_own(lamina, flowers_csv):
+    outcome = lamina(*FIT, "--model", "conv")
+    refused(outcome, "X expected images (n, h, w, c), got shape", "Pass image_shape=(h, w, c)")
+
+
+def test_an_image_to_inspect_needs_a_picture_and_a_network_that_convolves(lamina, pictures):
+    lamina("fit", "pictures", "--model", "linear", "--epochs", "1", "--out", "m.safetensors")
+    image = pictures / "left" / "000.png"
+    refused(lamina("inspect", "m.safetensors", image), "inspect expected --png FILE to draw")
+    outcome = lamina("inspect", "m.safetensors", image, "--png", "maps.png")
+    refused(outcome, "expected a network with convolutions, got one without")
+    outcome = lamina("inspect", "m.safetensors", "no.png", "--png", "maps.png")
+    refused(outcome, "no.png")
+
+
+def test_a_model_without_an_encoder_of_images_draws_none(lamina, flowers_model, pictures):
+    image = pictures / "left" / "000.png"
+    X, y = np.random.default_rng(0).normal(size=(20, 6, 6)), np.arange(20) % 2
+    model = ConvClassifier(filters=(4,), hidden=(), max_epochs=1).fit(X, y)
+    model.save("python.safetensors")
+    for path in (flowers_model, "python.safetensors"):
+        outcome = lamina("inspect", path, image, "--png", "maps.png")
+        refused(outcome, f"expected a model of images to show {image} to", "encoder=ImageEncoder()")
 
 
 def test_a_folder_of_one_class(lamina, pictures, tmp_path):

@@ -204,6 +204,91 @@ def test_unreadable_images_are_skipped_on_request_and_counted(lamina_process, pi
     assert "torn.png" in warning
 
 
+# A small convolutional network, and settings that all tests share: one program serves them
+CONV = (
+    "--model", "conv", "--filters", "4", "--hidden", "", "--epochs", "6", "--batch-size", "16",
+    "--learning-rate", "0.02", "--out", "conv.safetensors",
+)  # fmt: skip
+
+
+def test_a_folder_of_images_and_a_convolutional_network(lamina, pictures):
+    fitted = lamina("fit", f"{pictures}/", *CONV, "--dropout", "0")
+    assert fitted.status == 0
+    assert fitted.err == ""
+    assert accuracy(fitted) == 1.0
+    assert "ConvClassifier, 2 classes" in fitted.out
+    assert "conv_0/W 3×3×1×4, dense_0/W 36×2" in fitted.out
+    assert accuracy(lamina("evaluate", "conv.safetensors", pictures)) == 1.0
+
+    folder = read_csv(lamina("predict", "conv.safetensors", pictures, "--proba"))
+    assert folder["file"].tolist() == [
+        f"{side}/{i:03}.png" for side in ("left", "right") for i in range(30)
+    ]
+    assert folder["prediction"].tolist() == ["left"] * 30 + ["right"] * 30
+    single = read_csv(lamina("predict", "conv.safetensors", pictures / "right" / "007.png"))
+    assert single.to_dict("list") == {"file": ["007.png"], "prediction": ["right"]}
+
+
+def test_an_image_of_another_size_is_resized_to_the_models(lamina, pictures):
+    from PIL import Image
+
+    lamina("fit", "pictures", *CONV, "--dropout", "0")
+    large = Image.open(pictures / "left" / "003.png").resize((30, 24))
+    large.save("large.jpg")
+    assert read_csv(lamina("predict", "conv.safetensors", "large.jpg"))["prediction"][0] == "left"
+    drawn = lamina("inspect", "conv.safetensors", "large.jpg", "--png", "maps.png")
+    assert drawn.status == 0
+
+
+def test_convolutions_over_images_of_a_given_size(lamina, pictures):
+    fitted = lamina("fit", "pictures", *CONV, "--size", "4x5")
+    assert fitted.status == 0
+    assert library.load("conv.safetensors").image_shape_ == (4, 5, 1)
+    assert len(read_csv(lamina("predict", "conv.safetensors", "pictures"))) == 60
+
+
+def test_unreadable_images_among_the_convolved_are_skipped(lamina_process, pictures):
+    (pictures / "left" / "torn.png").write_bytes(b"\x89PNG torn")
+    fitted = lamina_process("fit", "pictures", *CONV, "--skip-bad")
+    assert fitted.status == 0
+    (warning,) = fitted.err.splitlines()
+    assert "skipped 1 of 61 images" in warning
+    assert "48 rows to train on" in fitted.out
+    predicted = lamina_process("predict", "conv.safetensors", "pictures", "--skip-bad")
+    assert len(read_csv(predicted)) == 60
+    assert "skipped 1 of 61 images" in predicted.err
+
+
+def test_inspect_draws_filters_and_an_images_maps(lamina, pictures):
+    from PIL import Image
+
+    lamina("fit", "pictures", *CONV, "--dropout", "0")
+    image = pictures / "left" / "003.png"
+    for arguments, name in (((), "filters.png"), ((image,), "maps.png")):
+        drawn = lamina("inspect", "conv.safetensors", *arguments, "--png", name)
+        assert drawn.status == 0
+        assert f"picture   {name}" in drawn.out
+        assert "conv_0/W" in drawn.out
+        assert "3×3×1×4" in drawn.out
+        with Image.open(name) as picture:
+            assert picture.format == "PNG"
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+
+
+def test_rows_of_pixels_are_convolved_where_their_shape_is_told(lamina):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 36)), rng.integers(0, 2, 60)
+    X[:, :18] += 3 * y[:, None]
+    np.savez("rows.npz", X=X, y=y)
+    fitted = lamina("fit", "rows.npz", *CONV, "--image-shape", "6x6x1", "--augment", "shift,mixup")
+    assert fitted.status == 0
+    assert accuracy(fitted) > 0.8
+    model = library.load("conv.safetensors")
+    assert model.image_shape == (6, 6, 1)
+    assert model.augment == ("shift", "mixup")
+    assert len(read_csv(lamina("predict", "conv.safetensors", "rows.npz"))) == 60
+
+
 def write_idx(path, array, compress=False):
     """Write bytes in the layout of http://yann.lecun.com/exdb/mnist/."""
     head = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)

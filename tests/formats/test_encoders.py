@@ -13,17 +13,21 @@ from lamina.formats.dataset import Dataset
 from lamina.formats.encoders import (
     ArrayEncoder,
     ImageEncoder,
+    SeriesEncoder,
     TableEncoder,
+    TextEncoder,
     encoder_for,
     encoder_from_document,
 )
 
 TABLE = pd.DataFrame({"age": [20.0, np.nan, 40.0], "colour": ["red", "blue", None]})
-UNFITTED = [TableEncoder(), ImageEncoder(), ArrayEncoder()]
+UNFITTED = [TableEncoder(), ImageEncoder(), ArrayEncoder(), SeriesEncoder(), TextEncoder()]
 FITTED = [
     TableEncoder().fit(TABLE),
     ImageEncoder().fit(np.zeros((2, 3, 4, 1), np.uint8)),
     ArrayEncoder().fit(np.arange(6.0).reshape(3, 2)),
+    SeriesEncoder().fit([np.arange(6.0).reshape(3, 2), np.ones((1, 2))]),
+    TextEncoder().fit(["hello", "world"]),
 ]
 
 
@@ -68,7 +72,7 @@ def test_encoder_for_each_kind(encoder):
 
 def test_names_match_the_matrix():
     inputs = [TABLE, np.zeros((2, 3, 4, 1), np.uint8), np.zeros((3, 2))]
-    for encoder, X, width in zip(FITTED, inputs, (2, 12, 2), strict=True):
+    for encoder, X, width in zip(FITTED[:3], inputs, (2, 12, 2), strict=True):
         Z = encoder.transform(X)
         assert Z.dtype == np.float32
         assert Z.shape == (len(X), len(encoder.output_names))
@@ -91,7 +95,7 @@ def edited(document, path, value):
     return document
 
 
-TABLE_DOCUMENT, IMAGE_DOCUMENT, ARRAY_DOCUMENT = (
+TABLE_DOCUMENT, IMAGE_DOCUMENT, ARRAY_DOCUMENT, SERIES_DOCUMENT, TEXT_DOCUMENT = (
     json.loads(json.dumps(encoder.to_document())) for encoder in FITTED
 )
 
@@ -102,7 +106,7 @@ TABLE_DOCUMENT, IMAGE_DOCUMENT, ARRAY_DOCUMENT = (
         (None, "'kind'"),
         ([], "'kind'"),
         ({}, "'kind'"),
-        ({"kind": "audio"}, "one of table, images, array, got 'audio'"),
+        ({"kind": "audio"}, "one of table, images, array, series, text, got 'audio'"),
         ({"kind": ["table"]}, "'kind' to be str"),
         (edited(TABLE_DOCUMENT, ["columns"], ...), "'columns'"),
         (edited(TABLE_DOCUMENT, ["columns"], {}), "'columns'"),
@@ -136,6 +140,15 @@ TABLE_DOCUMENT, IMAGE_DOCUMENT, ARRAY_DOCUMENT = (
         (edited(ARRAY_DOCUMENT, ["scale", 1], 0.0), "'scale' to be a finite number above 0"),
         (edited(ARRAY_DOCUMENT, ["standardize"], 0), "'standardize' to be bool"),
         (edited(ARRAY_DOCUMENT, ["kind"], "table"), "'columns'"),
+        (edited(SERIES_DOCUMENT, ["mean"], [1.0]), "1 numbers, as in 'mean', got 2"),
+        (edited(SERIES_DOCUMENT, ["mean", 0], float("inf")), "'mean' to be a finite number"),
+        (edited(SERIES_DOCUMENT, ["scale", 1], 0.0), "'scale' to be a finite number above 0"),
+        (edited(SERIES_DOCUMENT, ["standardize"], "yes"), "'standardize' to be bool"),
+        (edited(TEXT_DOCUMENT, ["vocabulary"], ...), "'vocabulary'"),
+        (edited(TEXT_DOCUMENT, ["vocabulary", "tokens", 0], "xy"), "characters that differ"),
+        (edited(TEXT_DOCUMENT, ["unknown"], "ignore"), "one of error, replace, got 'ignore'"),
+        (edited(TEXT_DOCUMENT, ["most"], 0), "'most'"),
+        (edited(TEXT_DOCUMENT, ["at_least"], None), "'at_least'"),
     ],
 )
 def test_edited_documents_are_refused(document, word):

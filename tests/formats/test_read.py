@@ -6,10 +6,11 @@ import struct
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 from lamina.errors import InputError
 from lamina.formats import known
-from lamina.formats.read import has_test_part, read
+from lamina.formats.read import has_test_part, is_images, read
 
 X = np.arange(6.0).reshape(3, 2)
 
@@ -121,6 +122,65 @@ def test_split_image_folder(tmp_path):
         assert read(tmp_path / "pets", part=part).y.tolist() == labels
 
 
+def write_ts(path, label):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"@classLabel true a b\n@data\n1,2:{label}\n3:{label}\n")
+    return path
+
+
+def test_series_file_and_folder(tmp_path):
+    train = write_ts(tmp_path / "set" / "S_TRAIN.ts", "a")
+    write_ts(tmp_path / "set" / "S_TEST.ts", "b")
+    for part, label in ((None, "a"), ("train", "a"), ("test", "b")):
+        dataset = read(tmp_path / "set", part=part)
+        assert dataset.kind == "series"
+        assert dataset.y.tolist() == [label] * 2
+    assert has_test_part(tmp_path / "set")
+    assert not has_test_part(train)
+    assert not is_images(tmp_path / "set")
+    assert len(read(train, part="train")) == 2
+    with pytest.raises(InputError, match="expected to hold a test part"):
+        read(train, part="test")
+    with pytest.raises(InputError, match=r"size \(2, 2\), got series"):
+        read(train, size=(2, 2))
+
+
+def write_sounds(folder, classes=("no", "yes")):
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        wavfile.write(folder / name / "0.wav", 8000, np.arange(500, dtype=np.int16))
+    return folder
+
+
+def test_sounds(tmp_path):
+    folder = write_sounds(tmp_path / "words")
+    for part in (None, "train"):
+        dataset = read(folder, part=part)
+        assert dataset.kind == "series"
+        assert dataset.y.tolist() == ["no", "yes"]
+    assert not has_test_part(folder)
+    assert not is_images(folder)
+    assert len(read(folder / "no" / "0.wav", part="train")) == 1
+    for source in (folder, folder / "no" / "0.wav"):
+        with pytest.raises(InputError, match=r"test"):
+            read(source, part="test")
+    write_sounds(tmp_path / "split" / "train")
+    write_sounds(tmp_path / "split" / "test", ["yes"])
+    assert has_test_part(tmp_path / "split")
+    assert read(tmp_path / "split", part="test").y.tolist() == ["yes"]
+
+
+def test_text(tmp_path):
+    path = tmp_path / "a.TXT"
+    path.write_text("one two")
+    for part in (None, "train"):
+        dataset = read(path, part=part)
+        assert (dataset.kind, dataset.X) == ("text", "one two")
+    assert not has_test_part(path)
+    with pytest.raises(InputError, match="expected to hold a test part"):
+        read(path, part="test")
+
+
 def test_a_folder_without_images_gets_its_readers_error(tmp_path):
     with pytest.raises(InputError, match=r"expected images \(\.png"):
         read(tmp_path)
@@ -169,7 +229,17 @@ def test_unknown_files_list_what_is_readable(tmp_path):
         (tmp_path / name).write_bytes(b"junk")
         with pytest.raises(InputError) as caught:
             read(tmp_path / name)
-        for words in (name, ".csv", ".parquet", ".npz", "idx3-ubyte", "CIFAR", "folder"):
+        for words in (
+            name,
+            ".csv",
+            ".parquet",
+            ".npz",
+            ".ts",
+            ".wav",
+            ".txt",
+            "idx3-ubyte",
+            "CIFAR",
+        ):
             assert words in str(caught.value)
 
 

@@ -298,7 +298,8 @@ class NetworkEstimator(Estimator):
         )
         source = self._source(X, targets, weight, descent, int(state.key[1]))
         epochs = int(state.epoch) + 1
-        return Run(self._objective(), descent, state, source, epochs, None, self._watchers())
+        watchers = self._watchers(partial=True)
+        return Run(self._objective(), descent, state, source, epochs, None, watchers)
 
     def _check_numbers(self) -> None:
         for name in ("learning_rate", "clip_norm"):
@@ -424,11 +425,11 @@ class NetworkEstimator(Estimator):
         held_out = (X[test], targets[test], parts[1])
         return X[train], targets[train], parts[0], held_out
 
-    def _watchers(self) -> list[Callback]:
+    def _watchers(self, *, partial: bool = False) -> list[Callback]:
         watchers = [fresh_copy(callback) for callback in self.callbacks or ()]
-        if self.early_stopping is not None:
+        if self.early_stopping is not None and not partial:
             watchers.append(EarlyStopping(self.early_stopping))
-        if self.schedule == PLATEAU:
+        if self.schedule == PLATEAU and not partial:
             watchers.append(ReduceOnPlateau())
         if self.verbose and on_a_terminal():
             watchers.append(ProgressBar())

@@ -31,7 +31,7 @@ def seasonal_naive(
 
 
 def drift(past: Float[np.ndarray, "t k"], horizon: int) -> Float[np.ndarray, "h k"]:
-    """Return the line through the first and the last value: ``y_{t+h} = y_t + h (y_t - y_1)/(t-1)``.
+    """Return the line through the first and last values: ``y_{t+h} = y_t + h (y_t - y_1)/(t-1)``.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ class _Convolutional(NetworkEstimator):
         See `NetworkEstimator`.
     """
 
-    filters: Sequence[int] = (32, 64)
+    filters: Sequence[int] = (32, 64, 128)
     kernel_size: int | Sequence[int] = 3
     pool: int = 2
     depth: int = 1
@@ -87,6 +87,7 @@ class _Convolutional(NetworkEstimator):
     optimizer: Any = "adamw"
     learning_rate: float | None = 3e-3
     schedule: Any = "one_cycle"
+    batch_size: int | None = 64
     max_epochs: int | None = 10
     _any_rank: ClassVar[bool] = True
 
@@ -191,7 +192,7 @@ def _is_sequence(value: Any) -> bool:
 
 def _is_size(value: Any) -> bool:
     """Return whether ``value`` is one axis of ``image_shape``: -1 is for NumPy to find out."""
-    return isinstance(value, int | np.integer) and (value == -1 or value > 0)
+    return isinstance(value, int | np.integer) and (int(value) == -1 or int(value) > 0)
 
 
 def _check_sequence(name: str, meaning: str, value: Any) -> None:

@@ -64,8 +64,10 @@ class Forecaster(NetworkEstimator):
         Steps that the network was trained to forecast.
     tail_ : array of shape (window, k + e)
         The training series' last steps, with the exogenous columns, in their own units.
-    target_names_ : tuple of str, or None
-        The names of the series where it came from pandas.
+    target_names_, exogenous_names_ : tuple of str, or None
+        The names of the columns where they came from pandas.
+    time_name_ : str or None
+        The name of the series' index where it came from pandas.
 
     Examples
     --------
@@ -86,7 +88,7 @@ class Forecaster(NetworkEstimator):
     window: int = 24
     horizon: int = 12
     season: int | None = None
-    dropout: float = 0.0
+    dropout: float = 0.2
     learning_rate: float | None = 3e-3
     schedule: Any = "cosine"
     clip_norm: float | None = 1.0
@@ -107,7 +109,7 @@ class Forecaster(NetworkEstimator):
         return "values"
 
     def _usual_loss(self, targets: np.ndarray) -> str:
-        return "huber"
+        return "absolute"
 
     def _learned(self) -> dict[str, Any]:
         return {
@@ -118,6 +120,7 @@ class Forecaster(NetworkEstimator):
             "exogenous_mean": self._exogenous_mean.tolist(),
             "exogenous_scale": self._exogenous_scale.tolist(),
             "exogenous_names": self.exogenous_names_,
+            "time_name": self.time_name_,
             "vector": self._vector,
         }
 
@@ -139,6 +142,8 @@ class Forecaster(NetworkEstimator):
         self._exogenous_mean, self._exogenous_scale = mean, scale
         names = learned["exogenous_names"]
         self.exogenous_names_ = None if names is None else tuple(map(str, names))
+        time = learned["time_name"]
+        self.time_name_ = None if time is None else str(time)
         self._vector = bool(learned["vector"])
 
     def _takes(self, input_shape: Shape) -> bool:
@@ -197,7 +202,7 @@ class Forecaster(NetworkEstimator):
             self._check_columns(given, beside)
         self.n_features_in_ = values.shape[1] + beside.values.shape[1]
         self.horizon_, self._vector = self.horizon, given.vector
-        self.exogenous_names_ = beside.names
+        self.exogenous_names_, self.time_name_ = beside.names, _time_name(series)
         self.season_ = self.season or find_season(values)
         typical = np.sqrt(np.mean(np.diff(values, axis=0) ** 2, axis=0))
         self._flattest = np.where(typical > 0, FLATTEST * typical, 1.0)
@@ -386,3 +391,8 @@ class Forecaster(NetworkEstimator):
             }
             for name, error in errors.items()
         }
+
+
+def _time_name(series: Any) -> str | None:
+    name = getattr(getattr(series, "index", None), "name", None)
+    return None if name is None else str(name)

@@ -17,11 +17,12 @@ class Dataset:
 
     Parameters
     ----------
-    X : DataFrame of n rows, or array of shape (n, h, w, c) or (n, m)
-        A table keeps its columns and dtypes; images are ``uint8``, NHWC; arrays are as stored.
+    X : DataFrame of n rows, array of shape (n, h, w, c) or (n, m), list of n arrays (t_i, m), str
+        A table keeps its columns and dtypes; images are ``uint8``, NHWC; arrays are as stored;
+        series are ``float32`` and as long as they are; the rows of a text are its characters.
     y : array of shape (n,) or (n, k), or None
         Labels or targets; None where the file holds inputs only.
-    kind : {"table", "images", "array"}
+    kind : {"table", "images", "array", "series", "text"}
         What ``X`` is, which decides how it is encoded (`lamina.formats.encoders.encoder_for`).
     source : str
         The file or folder, for messages.
@@ -29,9 +30,9 @@ class Dataset:
         A name for each row (an image's file name); empty where rows have none.
     """
 
-    X: pd.DataFrame | np.ndarray
+    X: pd.DataFrame | np.ndarray | list[np.ndarray] | str
     y: np.ndarray | None
-    kind: Literal["table", "images", "array"]
+    kind: Literal["table", "images", "array", "series", "text"]
     source: str
     row_names: tuple[str, ...] = ()
 
@@ -40,7 +41,14 @@ class Dataset:
 
     def take(self, rows: np.ndarray) -> Dataset:
         """Return the data set made of these rows, in this order."""
-        X: Any = self.X.iloc[rows] if self.kind == "table" else self.X[rows]  # type: ignore
+        X: Any
+        if self.kind == "table":
+            X = self.X.iloc[rows]  # type: ignore
+        elif isinstance(self.X, list | str):
+            X = [self.X[i] for i in rows]
+            X = "".join(X) if isinstance(self.X, str) else X
+        else:
+            X = self.X[rows]
         y = None if self.y is None else self.y[rows]
         names = tuple(self.row_names[i] for i in rows) if self.row_names else ()
         return Dataset(X, y, self.kind, self.source, names)

@@ -1,5 +1,7 @@
 """How raw inputs become the matrix ``X`` of float32 that a network multiplies.
 
+Series become a list of such matrices, a row a step, and texts a list of vectors of codes.
+
 An encoder is a frozen value. ``fit`` returns a fitted copy, so an unfitted encoder can stand as a
 constructor parameter of an estimator, and its document (plain JSON) travels inside a saved model.
 """
@@ -8,26 +10,31 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol, Self
 
-import numpy as np
-
 from lamina.formats.array_encoder import ArrayEncoder
 from lamina.formats.dataset import Dataset
 from lamina.formats.encoder_checks import entry, wrong_entry
 from lamina.formats.image_encoder import ImageEncoder
+from lamina.formats.series_encoder import SeriesEncoder
 from lamina.formats.table_encoder import TableEncoder
+from lamina.formats.text_encoder import TextEncoder
 
 __all__ = [
     "ArrayEncoder",
     "Encoder",
     "ImageEncoder",
+    "SeriesEncoder",
     "TableEncoder",
+    "TextEncoder",
     "encoder_for",
     "encoder_from_document",
 ]
 
 
 class Encoder(Protocol):
-    """From raw inputs to ``X`` (n, m) of float32, by rules learned from the training part."""
+    """From raw inputs to ``X`` (n, m) of float32, by rules learned from the training part.
+
+    Of series, ``X`` is a list of n such arrays (t_i, m); of texts, of n int32 arrays (t_i,).
+    """
 
     kind: ClassVar[str]
 
@@ -35,13 +42,13 @@ class Encoder(Protocol):
         """Return a copy that has learned its rules from ``X``."""
         ...
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Return the float32 matrix of shape (n, m) for these inputs."""
+    def transform(self, X: Any) -> Any:
+        """Return the float32 matrix of shape (n, m) for these inputs, or a list for series."""
         ...
 
     @property
     def input_width(self) -> int:
-        """Number of raw features: a table's columns, an image's h w c numbers."""
+        """Number of raw features: columns, an image's h w c numbers, a series' channels."""
         ...
 
     @property
@@ -59,15 +66,19 @@ class Encoder(Protocol):
         ...
 
 
-_ENCODERS = {encoder.kind: encoder for encoder in (TableEncoder, ImageEncoder, ArrayEncoder)}
+_ENCODERS = {
+    encoder.kind: encoder
+    for encoder in (TableEncoder, ImageEncoder, ArrayEncoder, SeriesEncoder, TextEncoder)
+}
+_AnyEncoder = TableEncoder | ImageEncoder | ArrayEncoder | SeriesEncoder | TextEncoder
 
 
-def encoder_for(dataset: Dataset) -> TableEncoder | ImageEncoder | ArrayEncoder:
+def encoder_for(dataset: Dataset) -> _AnyEncoder:
     """Return the unfitted encoder for a data set's kind."""
     return _ENCODERS[dataset.kind]()
 
 
-def encoder_from_document(document: object) -> TableEncoder | ImageEncoder | ArrayEncoder:
+def encoder_from_document(document: object) -> _AnyEncoder:
     """Return the encoder that ``to_document`` described, every entry checked."""
     kind = entry(document, "kind", str)
     if kind not in _ENCODERS:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lamina.errors import FileFormatError, InputError, check_choice, check_number
+from lamina.errors import FileFormatError, InputError, check_number
 from lamina.formats.cifar import is_cifar
+from lamina.formats.class_folders import folder_of_part, has_test_part, list_files
 from lamina.formats.dataset import Dataset
 from lamina.formats.idx import is_idx_folder
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_SUFFIXES = (
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "has_test_part",
+    "is_image_file",
+    "is_image_folder",
+    "read_image_file",
+    "read_image_folder",
+]
+
+IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
 )  # fmt: skip
-_PARTS = ("train", "test")
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F")  # and I;16 with its variants
 
@@ -66,12 +73,7 @@ def read_image_folder(
             raise InputError(f"size expected (height, width); got {size!r}.")
         check_number("height, in size,", size[0], whole=True, at_least=1)
         check_number("width, in size,", size[1], whole=True, at_least=1)
-    root = path
-    if part is not None or has_test_part(path):
-        root = path / check_choice("part", part or "train", _PARTS)
-        if not has_test_part(path):
-            raise InputError(f"{path} expected the sub-folders train and test to read {part!r}.")
-    files, labels = _list_images(root)
+    files, labels = list_files(folder_of_part(path, part), IMAGE_SUFFIXES, "images")
     X, kept = _read_all(path, files, size, skip_bad)
     y = np.array(labels)[kept] if labels else None
     names = tuple(files[i].relative_to(path).as_posix() for i in kept)
@@ -87,61 +89,12 @@ def read_image_file(path: str | Path, size: tuple[int, int] | None = None) -> Da
 def is_image_file(path: str | Path) -> bool:
     """Tell whether ``path`` is a file with an image's name."""
     path = Path(path)
-    return path.is_file() and path.suffix.lower() in _SUFFIXES
+    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_image_folder(path: str | Path) -> bool:
     """Tell whether ``path`` is a folder that no other reader of images claims."""
     return Path(path).is_dir() and not is_idx_folder(path) and not is_cifar(path)
-
-
-def has_test_part(path: str | Path) -> bool:
-    """Tell whether a folder holds ``train`` and ``test``, each with sub-folders."""
-    return all(next(_sub_folders(Path(path) / part), None) is not None for part in _PARTS)
-
-
-def _sub_folders(folder: Path) -> Iterator[Path]:
-    """Yield the sub-folders, sorted, without hidden ones and links."""
-    if folder.is_dir():
-        for entry in sorted(folder.iterdir()):
-            if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith("."):
-                yield entry
-
-
-def _is_image(path: Path, root: Path) -> bool:
-    """Tell whether a file is a visible image that lies within ``root``, links resolved."""
-    return (
-        path.suffix.lower() in _SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-        and path.resolve().is_relative_to(root)
-    )
-
-
-def _list_images(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the images, sorted, and the label of each; no labels for a flat folder."""
-    root = folder.resolve()
-    loose = sorted(entry for entry in folder.iterdir() if _is_image(entry, root))
-    files: list[Path] = []
-    labels: list[str] = []
-    for class_folder in _sub_folders(folder):
-        found: list[Path] = []
-        for parent, folders, names in os.walk(class_folder):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            found += [image for name in names if _is_image(image := Path(parent, name), root)]
-        files += sorted(found)
-        labels += [class_folder.name] * len(found)
-    if loose and files:
-        raise InputError(
-            f"{folder} expected images in sub-folders, one a class, or images only; got both: "
-            f"{loose[0].name} and {files[0].relative_to(folder)}. Move one of them."
-        )
-    if not loose and not files:
-        raise InputError(
-            f"{folder} expected images ({' '.join(_SUFFIXES)}), in sub-folders, one a class, or "
-            "directly in it; got none."
-        )
-    return loose or files, labels
 
 
 def _read_all(

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lamina.errors import InputError, check_choice
-from lamina.formats import cifar, idx, image_folder
+from lamina.formats import cifar, idx, image_folder, sound_folder, ts_file
 from lamina.formats.arrays import has_test_arrays, read_npz
 from lamina.formats.dataset import Dataset
 from lamina.formats.files import nearest_beside, no_test_part
 from lamina.formats.known import KNOWN_DATASETS, load_bundled, locate
 from lamina.formats.tables import SUFFIXES, read_table
+from lamina.formats.text_file import read_text
 
 _IDX = re.compile(r"idx\d-ubyte(\.gz)?$")
 
@@ -32,8 +33,10 @@ def read(
     ----------
     path : path or str
         A table (``.csv``, ``.tsv``, ``.parquet``), arrays (``.npz``, ``.npy``), MNIST's IDX files
-        or CIFAR's batches (a file, or their folder), a folder of images; or a known set's name,
-        ``iris`` or ``fashion-mnist``, where nothing has that path.
+        or CIFAR's batches (a file, or their folder), a folder of images, labelled series (``.ts``,
+        or a folder with a training and a test file), a sound or a folder of sounds (``.wav``), text
+        (``.txt``); or a known set's name, ``iris`` or ``fashion-mnist``, where nothing has that
+        path.
     target, drop : str or list of str
         For a table: what to predict, and which columns to leave out.
     part : {"train", "test"} or None
@@ -66,6 +69,12 @@ def read(
         dataset = load_bundled(str(path))
     elif _is_arrays(path):
         dataset = read_npz(path, part)
+    elif _is_series(path):
+        dataset = _read_series(path, part)
+    elif _is_text(path):
+        if part == "test":
+            raise no_test_part(path)
+        dataset = read_text(path)
     else:
         dataset = _read_images(path, part, size, skip_bad)
     _check_size(dataset, size)
@@ -79,13 +88,28 @@ def has_test_part(path: str | os.PathLike[str]) -> bool:
         return False
     if _is_arrays(path):
         return has_test_arrays(path)
-    return any(reader.has_test_part(path) for reader in (idx, cifar, image_folder))
+    return any(reader.has_test_part(path) for reader in (idx, cifar, ts_file, image_folder))
 
 
 def is_images(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path is an image or a folder of them, which can be read in any size."""
     path = Path(path)
-    return image_folder.is_image_file(path) or image_folder.is_image_folder(path)
+    if image_folder.is_image_file(path):
+        return True
+    return image_folder.is_image_folder(path) and not _is_series(path)
+
+
+def _read_series(path: Path, part: str | None) -> Dataset:
+    if path.is_dir() and ts_file.is_ts_folder(path):
+        return ts_file.read_ts_folder(path, part)
+    test = "test" if part == "test" else None  # readers refuse "train" where there is no split
+    if path.is_dir():
+        return sound_folder.read_sound_folder(path, part=test)
+    if part == "test":
+        raise no_test_part(path)
+    return (
+        sound_folder.read_wav(path) if sound_folder.is_sound_file(path) else ts_file.read_ts(path)
+    )
 
 
 def _read_images(
@@ -100,9 +124,9 @@ def _read_images(
         return image_folder.read_image_file(path, size)
     if path.is_file():
         raise InputError(
-            f"{path} expected a file ending in {', '.join(SUFFIXES)}, .npz, .npy or idx3-ubyte, "
-            f"an image, or a batch or archive of CIFAR, got {path.suffix or path.name!r}. "
-            f"Convert it, or give the folder that holds the images."
+            f"{path} expected a file ending in {', '.join(SUFFIXES)}, .npz, .npy, .ts, .wav, "
+            f".txt or idx3-ubyte, an image, or a batch or archive of CIFAR, got "
+            f"{path.suffix or path.name!r}. Convert it, or give the folder that holds the images."
         )
     return image_folder.read_image_folder(path, size, skip_bad, test)
 
@@ -139,11 +163,23 @@ def _is_arrays(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (".npz", ".npy")
 
 
+def _is_series(path: Path) -> bool:
+    if path.is_dir():
+        pictures = idx.is_idx_folder(path) or cifar.is_cifar(path)
+        return not pictures and (ts_file.is_ts_folder(path) or sound_folder.is_sound_folder(path))
+    return path.is_file() and path.suffix.lower() in (".ts", *sound_folder.SOUND_SUFFIXES)
+
+
+def _is_text(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".txt"
+
+
 def _check_size(dataset: Dataset, size: tuple[int, int] | None) -> None:
     if size is None:
         return
-    if dataset.kind != "images" or dataset.X.shape[1:3] != tuple(size):
-        got = f"{dataset.kind} of shape {dataset.X.shape[1:]}"
+    shape = getattr(dataset.X, "shape", (0,))[1:]
+    if dataset.kind != "images" or shape[:2] != tuple(size):
+        got = f"{dataset.kind} of shape {shape}" if shape else dataset.kind
         raise InputError(
             f"{dataset.source} expected images of size {tuple(size)}, got {got}. "
             f"Only a folder of images can be resized: leave size out."

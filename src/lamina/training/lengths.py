@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -35,22 +36,32 @@ def rounded(length: int) -> int:
 def by_length(X: Any) -> Iterator[tuple[Any, np.ndarray]]:
     """Yield (samples, their rows): for `Sequences` a part for each length, else all at once.
 
-    The parts split the sorted lengths at even shares of the total number of steps.
+    Where the parts are split leaves the fewest steps of padding.
     """
     if not isinstance(X, Sequences):
         yield X, np.arange(len(X))
         return
-    order = np.argsort(X.lengths, kind="stable")
-    lengths = np.asarray(X.lengths)[order]
-    steps = np.cumsum(lengths)
-    count = min(MOST_LENGTHS, 1 + steps[-1] // STEPS_FOR_ANOTHER)
-    last = np.searchsorted(steps, steps[-1] * np.arange(1, count + 1) / count)
-    limits = np.unique([rounded(int(lengths[row])) for row in last])
-    starts = np.searchsorted(lengths, [0, *limits[:-1] + 1])
-    for start, stop, limit in zip(starts, [*starts[1:], len(lengths)], limits, strict=True):
-        if stop > start:
-            rows = np.sort(order[start:stop])
-            yield X[rows].cut(int(limit)), rows
+    lengths = np.asarray(X.lengths)
+    at_least = 0
+    for limit in _limits(lengths):
+        rows = np.flatnonzero((lengths > at_least) & (lengths <= limit))
+        yield X[rows].cut(limit), rows
+        at_least = limit
+
+
+def _limits(lengths: np.ndarray) -> list[int]:
+    """Return the lengths to pad to, in order: those with the fewest padded steps in all."""
+    of_row = [rounded(int(t)) for t in lengths]
+    candidates, rows = np.unique(of_row, return_counts=True)
+    count = int(min(MOST_LENGTHS, 1 + lengths.sum() // STEPS_FOR_ANOTHER, len(candidates)))
+    up_to = np.cumsum(rows)
+
+    def steps(chosen: tuple[int, ...]) -> int:
+        ends = [*chosen, len(candidates) - 1]
+        return int(candidates[ends] @ np.diff(up_to[ends], prepend=0))
+
+    best = min(combinations(range(len(candidates) - 1), count - 1), key=steps)
+    return [int(limit) for limit in candidates[[*best, len(candidates) - 1]]]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,12 @@ def evaluate(
     show.warnings_as_lines()
     estimator = load(model)
     use_compilation_cache()
+    if type(estimator).__name__ == "Forecaster":
+        from lamina.cli import forecasting
+
+        forecasting.refuse(target=target, size=size, skip_bad=skip_bad, png=png)
+        forecasting.evaluate(estimator, model, data)
+        return
     names = estimator.target_names_
     dataset = sources.read_labelled(
         data,

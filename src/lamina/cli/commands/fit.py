@@ -89,7 +89,23 @@ def fit(
         typer.Option(help="Train a language model on a text, of its char or word. [lstm, …]"),
     ] = None,
     window: Annotated[
-        int | None, typer.Option(help="Steps that gradients are followed back. [lstm, …]")
+        int | None,
+        typer.Option(help="Steps that a forecast or a gradient looks back over. [lstm, …]"),
+    ] = None,
+    forecast: Annotated[
+        str | None,
+        typer.Option(help="Forecast these columns of a table: a,b. [lstm, gru, rnn]"),
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(help="Steps to forecast. [--forecast]")] = None,
+    season: Annotated[
+        int | None, typer.Option(help="Steps of a season; found if left out. [--forecast]")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="The column of dates; found if left out. [--forecast]")
+    ] = None,
+    exogenous: Annotated[
+        str | None,
+        typer.Option(help="Columns to read beside the forecast ones: a,b or all. [--forecast]"),
     ] = None,
     average_weights: Annotated[
         float | None, typer.Option(help="Decay of the weights' moving average, such as 0.999.")
@@ -140,7 +156,7 @@ def fit(
         image_shape=_numbers("--image-shape", image_shape, "x"), average_weights=average_weights,
         activation=activation, init=init, dropout=dropout, loss=loss, pooling=pooling,
         series_shape=_numbers("--series-shape", series_shape, "x"), level=generate_level,
-        window=window, cell=model if model in CELLS else None,
+        window=window, horizon=horizon, season=season, cell=model if model in CELLS else None,
         penalty=penalty, alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer,
         learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
         max_epochs=epochs, early_stopping=early_stopping, class_weight=class_weight,
@@ -149,6 +165,16 @@ def fit(
     path = _writable(out, data)
     if generate_level is not None:
         _fit_text(data, settings, path)
+        return
+    if forecast is not None:
+        if model not in (*CELLS, "mlp"):  # mlp is what stands there if nothing was said
+            raise InputError(f"--forecast expected --model {', '.join(CELLS)}, got {model!r}.")
+        from lamina.cli import forecasting
+
+        forecasting.refuse(
+            target=target, test=test, validation=validation, drop=drop, size=size, skip_bad=skip_bad
+        )
+        _fit_series(data, forecast, time, exogenous, test_fraction, settings, path)
         return
     reading: dict[str, Any] = {
         "drop": drop or (),
@@ -204,6 +230,33 @@ def _fit_text(data: str, settings: dict[str, Any], path: Path) -> None:
     _report(estimator, f"{len(estimator.vocabulary_.tokens)} {estimator.level}s")
     bits = estimator.history_["val_bits_per_code"][-1]
     show.line("held out", f"{bits:.3f} bits per {estimator.level}, {edge:,} characters")
+    estimator.save(path)
+    show.line("saved", f"{path} ({show.file_size(path)})")
+
+
+def _fit_series(
+    data: str,
+    forecast: str,
+    time: str | None,
+    exogenous: str | None,
+    test_fraction: float,
+    settings: dict[str, Any],
+    path: Path,
+) -> None:
+    """Backtest a forecaster, train it on the whole table and save it."""
+    from lamina.cli import forecasting, show
+    from lamina.formats.forecast_table import ALL, read_forecast_table
+
+    beside = ALL if exogenous == ALL else _words(exogenous) or ()
+    table = read_forecast_table(data, _words(forecast) or (), time, beside)
+
+    def train(estimator: Any, series: Any, exogenous: Any) -> None:
+        _train(estimator, path, series, exogenous)
+
+    estimator = forecasting.fit(
+        table, lambda: _estimator("Forecaster", settings), test_fraction, train
+    )
+    _report(estimator, f"{estimator.horizon_} steps of {', '.join(table.series.columns)}")
     estimator.save(path)
     show.line("saved", f"{path} ({show.file_size(path)})")
 

@@ -88,6 +88,12 @@ def _draw_maps(estimator: Any, image: Path) -> Any:
     from lamina.formats.read import read
     from lamina.inspection import draw_feature_maps, feature_maps
 
+    encoder = getattr(estimator, "encoder_", None)
+    if getattr(encoder, "image_shape", None) is None:
+        raise InputError(
+            f"inspect expected a model of images to show {image} to, got a model without their "
+            "encoder. Train it on a folder of images, or with encoder=ImageEncoder()."
+        )
     pixels = read(image, size=size_for(estimator, image, None)).X
     X = estimator.encoder_.transform(pixels[:1]).reshape(1, *estimator.input_shape_)
     network, weights, statistics = estimator.network_, estimator.weights_, estimator.statistics_

@@ -40,6 +40,12 @@ def predict(
     show.warnings_as_lines()
     estimator = load(model)
     use_compilation_cache()
+    if type(estimator).__name__ == "Forecaster":
+        from lamina.cli import forecasting
+
+        forecasting.refuse(proba=proba, size=size, skip_bad=skip_bad)
+        forecasting.predict(estimator, data, out)
+        return
     part = "test" if has_test_part(data) else None
     dataset = read(data, part=part, size=size_for(estimator, data, size), skip_bad=skip_bad)
     unseen = getattr(getattr(estimator, "encoder_", None), "unseen", lambda X: {})(dataset.X)

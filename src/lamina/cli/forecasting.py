@@ -1,0 +1,147 @@
+"""Forecasting for the commands: backtest and fit, forecast to a file, backtest a saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lamina.cli import show
+from lamina.errors import InputError
+from lamina.estimators.forecaster import Forecaster
+from lamina.formats.forecast_table import ForecastTable, read_forecast_table
+from lamina.formats.tables import write_predictions
+
+
+def fit(
+    table: ForecastTable, make: Callable[[], Any], test_fraction: float, train: Callable
+) -> Forecaster:
+    """Backtest on the table's last part, print how it went, and fit on all of it.
+
+    Parameters
+    ----------
+    table : ForecastTable
+        The series.
+    make : callable () -> Forecaster
+        Returns a new estimator, the same each time.
+    test_fraction : float in [0, 1)
+        The share of rows at the end to backtest on, at least two horizons; 0 for no backtest.
+    train : callable (estimator, series, exogenous)
+        Fits it.
+    """
+    estimator = make()
+    _check_model(estimator)
+    series, exogenous = _series(table), table.exogenous
+    if test_fraction:
+        needed = estimator.window + estimator.horizon
+        start = len(table) - _last_part(len(table), estimator.horizon, test_fraction)
+        if start < needed:
+            raise InputError(
+                f"{table.source} expected {needed} rows to train on (window {estimator.window} + "
+                f"horizon {estimator.horizon}) before the {len(table) - start} to test on, got "
+                f"{len(table)} in all. Use a smaller --window or --horizon, or --test-fraction 0."
+            )
+        show.line("data", f"{table.source}: {start:,} rows to train on, {len(table) - start:,} not")
+        train(estimator, series[:start], None if exogenous is None else exogenous[:start])
+        _backtest(estimator, table, start)
+        estimator = make()
+    train(estimator, series, exogenous)
+    show.line("fitted", f"again on all {len(table):,} rows, with the same settings, to be saved")
+    return estimator
+
+
+def predict(estimator: Forecaster, data: str, out: Path | None) -> None:
+    """Write the horizon after a table's end: a time and a forecast for each step."""
+    table = _table_for(estimator, data)
+    made = estimator.predict(series=_series(table), exogenous=table.exogenous)
+    made = made.reshape(len(made), -1)
+    columns = {table.time_name: np.array(table.after(len(made)))}
+    columns |= dict(zip(table.series.columns, made.T, strict=True))
+    if out is None:
+        import pandas as pd
+
+        print(pd.DataFrame(columns).to_csv(index=False), end="")
+        return
+    write_predictions(out, columns)
+    times = columns[table.time_name]
+    names = ", ".join(table.series.columns)
+    show.line("saved", f"{out}: {len(made):,} steps of {names}, from {times[0]} to {times[-1]}")
+
+
+def evaluate(estimator: Forecaster, model: Path, data: str, test_fraction: float = 0.2) -> None:
+    """Print a saved model's backtest: over the rows it was not trained on, else the last ones."""
+    table = _table_for(estimator, data)
+    show.line("model", f"{model}: {type(estimator).__name__}")
+    show.line("data", f"{table.source}: {len(table):,} rows")
+    seen = _rows_trained_on(estimator, table)
+    if seen and len(table) - seen >= estimator.horizon_:
+        start = seen
+    else:
+        start = len(table) - _last_part(len(table), estimator.horizon_, test_fraction)
+        start = max(start, len(estimator.tail_), estimator.season_)
+    _backtest(estimator, table, start)
+    if start < seen:
+        show.line("note", "The model was trained on these rows too; on new ones expect more error.")
+
+
+def refuse(**options: Any) -> None:
+    """Raise for the first option that was given: forecasting has no use for it."""
+    for name, given in options.items():
+        if given:
+            raise InputError(
+                f"--{name.replace('_', '-')} expected a model of rows, got one that forecasts "
+                "series. Leave it out."
+            )
+
+
+def _backtest(estimator: Forecaster, table: ForecastTable, start: int) -> None:
+    figures = estimator.evaluate(_series(table), start, table.exogenous)
+    origins = len(table) - estimator.horizon_ - start + 1
+    first = table.written(start)
+    title = (
+        f"{estimator.horizon_} steps ahead from {origins} origins, {first} on; season "
+        f"{estimator.season_}"
+    )
+    rows = [[name, f"{row['mae']:.4g}", f"{row['rmse']:.4g}"] for name, row in figures.items()]
+    show.console().print(show.table(["forecast", "mean |error|", "RMSE"], rows, title))
+
+
+def _rows_trained_on(estimator: Forecaster, table: ForecastTable) -> int:
+    """Return where in the table the training series ended, 0 if it is not in it."""
+    parts = [table.series] if table.exogenous is None else [table.series, table.exogenous]
+    both = np.concatenate([part.to_numpy() for part in parts], axis=1)
+    window = len(estimator.tail_)
+    ends = range(window, len(both) + 1)
+    return next((e for e in ends if np.array_equal(both[e - window : e], estimator.tail_)), 0)
+
+
+def _last_part(rows: int, horizon: int, fraction: float) -> int:
+    return max(round(fraction * rows), 2 * horizon)
+
+
+def _table_for(estimator: Forecaster, data: str) -> ForecastTable:
+    """Read the columns that a model was trained on."""
+    names = estimator.target_names_
+    if names is None or (len(estimator._exogenous_mean) and not estimator.exogenous_names_):
+        raise InputError(
+            "The model expected a table's columns by name, but it was trained on an array without "
+            "names. Train it on a pandas Series or DataFrame."
+        )
+    time = estimator.time_name_
+    known = None if time == "step" else time
+    return read_forecast_table(data, names, known, estimator.exogenous_names_ or ())
+
+
+def _series(table: ForecastTable) -> Any:
+    """Return the table's one series, or all of its series."""
+    return table.series.iloc[:, 0] if table.series.shape[1] == 1 else table.series
+
+
+def _check_model(estimator: Forecaster) -> None:
+    """Raise for impossible sizes before they are counted with."""
+    from lamina.errors import check_number
+
+    for name in ("window", "horizon"):
+        check_number(f"--{name}", getattr(estimator, name), at_least=1, whole=True)
