@@ -17,7 +17,7 @@ from lamina.estimators import validation
 from lamina.estimators.contract import Estimator
 from lamina.functions.losses import LOSSES, Loss, loss
 from lamina.functions.penalties import penalty
-from lamina.layers.layer import Layer, Shape, Weights
+from lamina.layers.layer import Layer, Shape, Weights, in_order
 from lamina.training.batches import BLOCK_STEPS, ArraySource, Source
 from lamina.training.callbacks import (
     Callback,
@@ -442,9 +442,14 @@ class NetworkEstimator(Estimator):
         finally:
             run.state = _to_numpy(run.state)
             self._paused: tuple[Any, TrainingState] | None = None
-            self.weights_, self.statistics_ = run.state.served, run.state.statistics
+            self._keep(run.state.served, run.state.statistics)
             for name, values in run.history.items():
                 self.history_.setdefault(name, []).extend(values)
+
+    def _keep(self, weights: Weights, statistics: Weights) -> None:
+        """Take weights and statistics, from the first layer to the last."""
+        shapes = self.network_.weight_shapes(self.input_shape_)
+        self.weights_, self.statistics_ = map(in_order, (weights, statistics), shapes)
 
     # Using
 

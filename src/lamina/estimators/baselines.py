@@ -49,20 +49,34 @@ def find_season(series: Float[np.ndarray, "t k"]) -> int:
 
     That is the highest peak of the autocorrelation of the differenced series, its mean over the
     columns. Differences know no trend; a peak is above both its neighbours, since in a smooth
-    series short lags are alike without being a season. A peak below ``2/√t`` is taken for noise.
+    series short lags are alike without being a season. A peak below ``3/√t`` is taken for noise.
 
     Parameters
     ----------
     series : array of shape (t, k)
         Values at even steps.
+
+    Notes
+    -----
+    The autocorrelation has all of the series' power below, so that of a season's multiples, which
+    fewer pairs of steps speak for, the first wins. Where peaks are, the power of those very steps
+    stands below, since the other falls with the lag and moves them.
     """
     steps = np.diff(series, axis=0)
     steps = steps - steps.mean(axis=0)
     t = len(steps)
+    lags = np.arange(t // 2 + 1)
     transformed = np.fft.rfft(steps, 2 * t, axis=0)
-    products = np.fft.irfft(np.abs(transformed) ** 2, axis=0)[: t // 2 + 1]
-    power = products[:1]
-    alike = (products / np.where(power > 0, power, 1.0)).mean(axis=1)
-    peaks = np.flatnonzero((alike[1:-1] > alike[:-2]) & (alike[1:-1] >= alike[2:])) + 1
-    peaks = peaks[alike[peaks] > 2 / np.sqrt(t)]
+    products = np.fft.irfft(np.abs(transformed) ** 2, axis=0)[lags]
+    power = np.concatenate([np.zeros_like(steps[:1]), np.cumsum(steps**2, axis=0)])
+    ahead, behind = power[t - lags], power[t] - power[lags]
+    alike = _mean_ratio(products, power[t])
+    paired = _mean_ratio(products, np.sqrt(ahead * np.maximum(behind, 0)))
+    peaks = np.flatnonzero((paired[1:-1] > paired[:-2]) & (paired[1:-1] >= paired[2:])) + 1
+    peaks = peaks[alike[peaks] > 3 / np.sqrt(t)]
     return int(peaks[np.argmax(alike[peaks])]) if len(peaks) else 1
+
+
+def _mean_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Return the mean over columns of ``above / below``, 0 where nothing is below."""
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0).mean(axis=1)

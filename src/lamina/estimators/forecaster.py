@@ -205,7 +205,8 @@ class Forecaster(NetworkEstimator):
         self.exogenous_names_, self.time_name_ = beside.names, _time_name(series)
         self.season_ = self.season or find_season(values)
         typical = np.sqrt(np.mean(np.diff(values, axis=0) ** 2, axis=0))
-        self._flattest = np.where(typical > 0, FLATTEST * typical, 1.0)
+        constant = np.where(values[0] != 0, np.abs(values[0]), 1.0) * 1e-6
+        self._flattest = np.where(typical > 0, FLATTEST * typical, constant)
         deviation = beside.values.std(axis=0)
         self._exogenous_mean = beside.values.mean(axis=0)
         self._exogenous_scale = np.where(deviation > 0, deviation, 1.0)

@@ -126,7 +126,7 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEs
     }
     check_arrays("The model file", shapes, arrays)
     tree = unflatten(arrays)
-    estimator.weights_, estimator.statistics_ = tree.get("weights", {}), tree.get("statistics", {})
+    estimator._keep(tree.get("weights", {}), tree.get("statistics", {}))
     estimator._adopt(document["target"])
     _check_fits_together(estimator, shape)
     return estimator

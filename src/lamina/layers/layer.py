@@ -24,6 +24,14 @@ Weights = dict[str, Any]
 """Arrays by name, nested as the layers are: ``{"dense_0": {"W": …, "b": …}}``."""
 
 
+def in_order(tree: Weights, template: Weights) -> Weights:
+    """Return nested arrays in the template's order: JAX hands dicts back sorted by name."""
+    return {
+        name: in_order(tree[name], part) if isinstance(part, dict) else tree[name]
+        for name, part in template.items()
+    }
+
+
 class Context(NamedTuple):
     """On what terms a batch goes through a network.
 

@@ -271,6 +271,9 @@ def _report(estimator: Any, kind: str) -> None:
     show.line(
         "model", f"{type(estimator).__name__}, {kind}, {count:,} weights: " + ", ".join(matrices)
     )
+    padding = getattr(estimator, "padding_", None)
+    if padding is not None:
+        show.line("padding", f"{padding:.0%} of the steps trained on, as series differ in length")
     history = estimator.history_
     shown = {k: v[-1] for k, v in history.items() if k not in ("epoch", "learning_rate", "seconds")}
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
