@@ -230,6 +230,8 @@ class NetworkEstimator(Estimator):
         self._check_numbers()
         continuing = self.warm_start and hasattr(self, "weights_")
         X = self._matrix(X, reset=not continuing)
+        if not continuing:
+            self.input_shape_ = X.shape[1:]
         weight = validation.check_weights(sample_weight, len(X), self._dtype)
         targets = self._known_targets(y) if continuing else self._fit_targets(y, weight)
         self.target_names_ = _names_of(y)
@@ -326,7 +328,7 @@ class NetworkEstimator(Estimator):
         self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, seed: int
     ) -> None:
         """Make the network and its initial weights."""
-        self.input_shape_ = input_shape = X.shape[1:]
+        self.input_shape_ = input_shape = tuple(X.shape[1:])
         self.loss_ = loss(self._usual_loss(targets) if self.loss == AUTO else self.loss)
         self._check_loss(targets)
         self.network_ = self._network(input_shape, self._outputs)

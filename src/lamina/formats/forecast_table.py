@@ -24,6 +24,9 @@ FORMATS = (
 )  # fmt: skip
 """How dates may be written so that the ones to come are written alike; ISO 8601 otherwise."""
 
+EARLIEST_YEAR = 1000
+"""Earlier dates are words, such as the name of a month, that pandas makes something of."""
+
 
 @dataclass(frozen=True)
 class ForecastTable:
@@ -142,9 +145,11 @@ def _dates(column: Any) -> list[pd.DatetimeIndex]:
         try:
             with warnings.catch_warnings():  # it warns where it has to guess
                 warnings.simplefilter("ignore")
-                found.append(pd.DatetimeIndex(pd.to_datetime(column, **options)))
+                dates = pd.DatetimeIndex(pd.to_datetime(column, **options))
         except (ValueError, TypeError, OverflowError):
             continue
+        if dates.year.min() >= EARLIEST_YEAR:  # type: ignore
+            found.append(dates)
     return found
 
 
@@ -216,12 +221,12 @@ def _frequency(path: Any, dates: pd.DatetimeIndex, way: str | None) -> str:
     """Return pandas' name for the step between dates, or raise with the first one missing."""
     import pandas as pd
 
-    found = pd.infer_freq(dates)
+    found = _inferred(dates)
     if found is not None:
-        return str(found)
+        return found
     for length in (10, 3):  # ten days in a row know that weekends are left out
         starts = range(max(len(dates) - length + 1, 0))
-        inferred = Counter(pd.infer_freq(dates[i : i + length]) for i in starts)
+        inferred = Counter(_inferred(dates[i : i + length]) for i in starts)
         del inferred[None]
         if inferred:
             usual = inferred.most_common(1)[0][0]
@@ -236,6 +241,15 @@ def _frequency(path: Any, dates: pd.DatetimeIndex, way: str | None) -> str:
                     path, f"{_written(extra[0], way)} between (the usual step is {usual})"
                 )
     raise _uneven(path, "steps of no usual length")
+
+
+def _inferred(dates: pd.DatetimeIndex) -> str | None:
+    import pandas as pd
+
+    with warnings.catch_warnings():  # it is about to return an offset in place of its name
+        warnings.simplefilter("ignore")
+        found: Any = pd.infer_freq(dates)
+    return getattr(found, "freqstr", found)
 
 
 def _uneven(path: Any, got: str) -> InputError:
