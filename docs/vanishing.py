@@ -75,7 +75,7 @@ def main(lengths: list[int]) -> None:
             model, error = trained(cell, T)
             seconds = sum(model.history_["seconds"])
             print(f"T = {T}, {cell}: mean squared error {error:.4f} ({seconds:.0f} s)", flush=True)
-            if T == max(lengths):
+            if max(lengths) == T:
                 norms = gradient_by_lag(model, cell, T)
                 axis.semilogy(np.maximum(norms, 1e-30), label=f"{cell}, error {error:.3f}")
                 reach = " ".join(f"{norms[lag]:.1e}" for lag in (0, 10, 50, T - 1))

@@ -49,7 +49,7 @@ def test_fit_prints_a_backtest_and_saves_a_model_of_all_rows(model):
     assert found["seasonal naive"] == pytest.approx(4 * 0.975, rel=1e-3)  # a season's growth
     assert "67 rows to train on, 17 not" in out
     assert "4 steps ahead from 14 origins, 2020-08 on; season 4" in out
-    assert "again on all 84 rows" in out
+    assert "again, with the same settings, on all 84 rows" in out
     loaded = library.load(path)
     assert loaded.tail_[-1, 0] == shop()["sold"].iloc[-1]
     assert (loaded.cell, loaded.window, loaded.time_name_) == ("gru", 8, "Month")
@@ -88,6 +88,7 @@ def test_columns_beside_and_no_backtest(lamina):
     outcome = lamina("fit", "shop.csv", *command.split())
     assert outcome.status == 0, outcome.err
     assert errors(outcome.out) == {}
+    assert "fitted    on all 30 rows" in outcome.out
     assert library.load("m.safetensors").exogenous_names_ == ("rain",)
     assert lamina("predict", "m.safetensors", "shop.csv").status == 0
 
@@ -97,7 +98,10 @@ def test_columns_beside_and_no_backtest(lamina):
     [
         ("--model conv", "--forecast expected --model lstm, gru, rnn, got 'conv'"),
         ("--target rain", "--target expected a model of rows, got one that forecasts"),
-        ("--window 60", r"expected 64 rows to train on \(window 60 \+ horizon 4\) before the 17 to"),
+        (
+            "--window 61",
+            r"expected 65 rows to train on \(window 61 \+ horizon 4\) before the 16 to",
+        ),
         ("--horizon 0", "--horizon expected a whole number at least 1; got 0"),
         ("--time town", "expected dates in column 'town', got 'Ulm' in row 1"),
         ("--pooling max", "--pooling expected a model that has it, got Forecaster"),
@@ -120,6 +124,7 @@ def test_refused_with_a_model(model, lamina):
     assert "expected a column 'sold'" in outcome.err
     table[:5].to_csv("short.csv", index=False)
     assert "at least 8 steps, the model's window" in lamina("predict", model[0], "short.csv").err
+    table[:9].to_csv("short.csv", index=False)
     assert "origin" in lamina("evaluate", model[0], "short.csv").err
     table.to_csv("shop.csv", index=False)
     assert "--proba expected" in lamina("predict", model[0], "shop.csv", "--proba").err

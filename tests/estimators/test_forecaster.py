@@ -84,7 +84,7 @@ def test_several_columns():
     np.testing.assert_allclose(found, table[90:], rtol=0.06)
     with pytest.raises(InputError, match="series expected 2 columns, as in training, got 1"):
         model.predict(series=table["up"])
-    with pytest.raises(InputError, match="columns up, down in this order, .* got down, up"):
+    with pytest.raises(InputError, match=r"columns up, down in this order, .* got down, up"):
         model.predict(series=table[["down", "up"]])
 
 

@@ -71,7 +71,7 @@ def test_a_column_of_dates_may_be_named(tmp_path):
     table.insert(0, "printed", "2024-05-01")
     path = written(tmp_path, table)
     assert read_forecast_table(path, "sold", time="Month").after(1) == ["2021-01"]
-    with pytest.raises(InputError, match="got 2024-05-01 in row 2 .* after 2024-05-01 in row 1"):
+    with pytest.raises(InputError, match=r"got 2024-05-01 in row 2 .* after 2024-05-01 in row 1"):
         read_forecast_table(path, "sold")
 
 
@@ -121,7 +121,8 @@ def test_refused(tmp_path, table, options, words):
 def test_the_first_business_day_missing(tmp_path):
     dates = pd.date_range("2020-01-01", periods=40, freq="B")
     table = pd.DataFrame({"day": dates, "y": range(40)}).drop(index=17)
-    with pytest.raises(InputError, match=f"none for {dates[17].date()} .*usual step is B"):
+    missing = str(dates[17])[:10]
+    with pytest.raises(InputError, match=f"none for {missing} .*usual step is B"):
         read_forecast_table(written(tmp_path, table), "y")
 
 

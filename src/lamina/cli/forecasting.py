@@ -47,8 +47,9 @@ def fit(
         train(estimator, series[:start], None if exogenous is None else exogenous[:start])
         _backtest(estimator, table, start)
         estimator = make()
+    again = "again, with the same settings, " if test_fraction else ""
     train(estimator, series, exogenous)
-    show.line("fitted", f"again on all {len(table):,} rows, with the same settings, to be saved")
+    show.line("fitted", f"{again}on all {len(table):,} rows, to be saved")
     return estimator
 
 
@@ -109,11 +110,11 @@ def _backtest(estimator: Forecaster, table: ForecastTable, start: int) -> None:
 
 
 def _rows_trained_on(estimator: Forecaster, table: ForecastTable) -> int:
-    """Return where in the table the training series ended, 0 if it is not in it."""
+    """Return where in the table the training series ended, at the latest; 0 if it is not in it."""
     parts = [table.series] if table.exogenous is None else [table.series, table.exogenous]
     both = np.concatenate([part.to_numpy() for part in parts], axis=1)
     window = len(estimator.tail_)
-    ends = range(window, len(both) + 1)
+    ends = range(len(both), window - 1, -1)
     return next((e for e in ends if np.array_equal(both[e - window : e], estimator.tail_)), 0)
 
 

@@ -39,6 +39,12 @@ from lamina.training.state import TrainingState, fresh_state
 MOST_TOKENS = 10_000
 """How many characters or words have a code of their own."""
 
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2500, 5, 200
+"""How long a fit with ``max_epochs=None`` is: about so many steps, within these bounds."""
+
+LEAST_STEPS = 8
+"""Steps an epoch has at least: a short text is cut into fewer streams."""
+
 READ_AT_ONCE = 256
 """Steps in a call where a text is only read."""
 
@@ -62,7 +68,9 @@ class CharacterModel(NetworkEstimator):
     window : int
         Steps over which gradients are followed back.
     batch_size : int, optional
-        Streams that are read side by side; None is 64, fewer for a short text.
+        Streams that are read side by side; None is 64. A short text has fewer.
+    max_epochs : int, optional
+        Readings of the text; None is about 2,500 steps, at least 5 and at most 200 readings.
     validation_fraction : float in [0, 1)
         The share of the text, at its end, that is never trained on and measured after each epoch;
         0 trains on all of it.
@@ -77,9 +85,10 @@ class CharacterModel(NetworkEstimator):
     Examples
     --------
     >>> from lamina import CharacterModel
-    >>> model = CharacterModel(hidden=(16,), window=8, max_epochs=20, random_state=0)
-    >>> text = "the cat sat on the mat. " * 100
-    >>> model.fit(text).generate("the c", length=8, temperature=0.1, seed=0)
+    >>> model = CharacterModel(hidden=(32,), window=16, random_state=0)
+    >>> model.fit("the cat sat on the mat. " * 100)
+    CharacterModel(random_state=0, hidden=(32,), window=16)
+    >>> model.generate("the c", length=8, temperature=0.1, seed=0)
     'at sat o'
     """
 
@@ -93,7 +102,6 @@ class CharacterModel(NetworkEstimator):
     schedule: Any = "cosine"
     clip_norm: float | None = 1.0
     batch_size: int | None = None
-    max_epochs: int | None = 10
 
     @property
     def _outputs(self) -> int:
@@ -146,12 +154,13 @@ class CharacterModel(NetworkEstimator):
         codes, held_out = (
             self.vocabulary_.encode(part, unknown="replace") for part in (text[:edge], text[edge:])
         )
-        streams = min(self.batch_size or 64, (len(codes) - 1) // (2 * self.window))
-        if streams < 1:
+        if len(codes) <= 2 * self.window:
             raise InputError(
                 f"fit expected a text of more than two windows of {self.window} steps, got "
                 f"{len(codes)} to train on. Use a smaller window."
             )
+        fewest = max(1, (len(codes) - 1) // (LEAST_STEPS * self.window))
+        streams = min(self.batch_size or 64, fewest)
         seed = validation.seed_from(self.random_state)
         self.n_features_in_ = 1
         self.history_: dict[str, list[float]] = {}
@@ -169,7 +178,8 @@ class CharacterModel(NetworkEstimator):
         source = ArraySource.of(X, y, None, batch_size=streams, shuffle=False, seed=seed)
         watchers = [_FreshStates(), *self._watchers()]
         at_epoch = None if len(held_out) < 2 else lambda state: self._read(held_out, state)
-        epochs = self.max_epochs or 10
+        usual = int(np.clip(-(-STEPS // source.steps_per_epoch), FEWEST_EPOCHS, MOST_EPOCHS))
+        epochs = self.max_epochs or usual
         return Run(self._objective(), descent, state, source, epochs, at_epoch, watchers)
 
     def _carrying(self, rows: int) -> Sequential:

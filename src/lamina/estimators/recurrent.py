@@ -115,7 +115,7 @@ class _Recurrent(NetworkEstimator):
             X = encoder.transform(X)
             if isinstance(encoder, TextEncoder):
                 return series.padded_codes(X)
-        elif self.series_shape is not None and getattr(X, "ndim", 2) == 2:
+        elif self.series_shape is not None and series.are_rows(X):
             rows = super()._matrix(X, reset=reset)
             return series.reshaped(rows, self.series_shape)
         known = None if reset else self.input_shape_[-1]

@@ -76,9 +76,16 @@ def reshaped(X: np.ndarray, series_shape: Sequence[int]) -> np.ndarray:
         ) from None
 
 
+def are_rows(X: Any) -> bool:
+    """Whether X is a matrix, or numbers that somebody forgot to make one."""
+    rank = getattr(X, "ndim", 2)
+    return rank == 2 or (rank == 1 and X.dtype != object)
+
+
 def are_texts(X: Any) -> bool:
-    """Whether X is a list, array or pandas Series of str."""
-    return not isinstance(X, str | Sequences) and len(X) > 0 and isinstance(next(iter(X)), str)
+    """Whether X is a list, a 1-D array or a pandas Series of str."""
+    listed = isinstance(X, list | tuple) or getattr(X, "ndim", 0) == 1
+    return listed and len(X) > 0 and isinstance(next(iter(X)), str)
 
 
 def padded_codes(codes: list[np.ndarray]) -> Sequences:

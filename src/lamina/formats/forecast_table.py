@@ -175,8 +175,9 @@ def _times(path: Any, frame: Any, name: str | None) -> tuple[Any, str | int, str
             f"{path} expected dates in column {name!r}, got {_strangest(column)}. "
             "Write them as 2024-01-31."
         )
-    dates = next((each for each in readings if each.is_monotonic_increasing), readings[0])
-    dates = dates.rename(name)
+    in_order = [dates for dates in readings if dates.is_monotonic_increasing] or readings
+    even = [dates for dates in in_order if _inferred(dates)] or in_order
+    dates = even[0].rename(name)
     written = _format_of(column, dates)
     _check_increasing(path, dates, written)
     return dates, _frequency(path, dates, written), written
