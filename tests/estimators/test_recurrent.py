@@ -1,11 +1,15 @@
 """Recurrent estimators: series of any length and form, texts, and what they refuse."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import lamina
 from lamina import RecurrentClassifier, RecurrentRegressor, Sequences
 from lamina.errors import InputError
+from lamina.formats.read import read
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +167,13 @@ def test_bad_settings_are_refused(walks, parameters, message):
 def test_a_series_shape_that_does_not_fit_is_refused():
     with pytest.raises(InputError, match=r"series_shape expected \(t, m\) with t·m = 12"):
         small(series_shape=(5, 2)).fit(np.zeros((4, 12)), [0, 1, 0, 1])
+
+
+def test_japanese_vowels():
+    """Real series of 7 to 29 steps: nine speakers told apart, on a test part never trained on."""
+    folder = Path(os.environ.get("LAMINA_DATA_DIR", "")) / "japanese-vowels"
+    if "LAMINA_DATA_DIR" not in os.environ or not folder.is_dir():
+        pytest.skip("LAMINA_DATA_DIR names no folder with japanese-vowels")
+    train, test = (read(folder, part=part) for part in ("train", "test"))
+    model = RecurrentClassifier(random_state=0).fit(train.X, train.y)
+    assert model.score(test.X, test.y) >= 0.97
