@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lamina.errors import DivergenceError, InputError, check_choice, check_number
+from lamina.errors import InputError, check_choice, check_number
 
 MODELS = {
     "linear": ("LinearClassifier", "LinearRegressor"),
@@ -22,6 +22,14 @@ MODELS = {
 
 CELLS = ("lstm", "gru", "rnn")
 
+_data = partial(typer.Option, rich_help_panel="Data")
+_network = partial(typer.Option, rich_help_panel="Network")
+_convolutional = partial(typer.Option, rich_help_panel="Network: conv")
+_recurrent = partial(typer.Option, rich_help_panel="Network: lstm, gru, rnn")
+_forecast = partial(typer.Option, rich_help_panel="Forecast")
+_training = partial(typer.Option, rich_help_panel="Training")
+_output = partial(typer.Option, rich_help_panel="Output")
+
 TASKS = ("auto", "classify", "regress")
 
 
@@ -34,119 +42,107 @@ def fit(
             "name (see lamina datasets)."
         ),
     ],
-    target: Annotated[str | None, typer.Option(help="The column to predict; tables only.")] = None,
-    model: Annotated[str, typer.Option(help=f"The network: {', '.join(MODELS)}.")] = "mlp",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="The model file; a new file named after the data if left out."
-        ),
-    ] = None,
-    task: Annotated[str, typer.Option(help="classify, regress, or auto: by the target.")] = "auto",
-    test: Annotated[str | None, typer.Option(help="Test data; never trained on.")] = None,
+    target: Annotated[str | None, _data(help="The column to predict; tables only.")] = None,
+    task: Annotated[str, _data(help="classify, regress, or auto: by the target.")] = "auto",
+    test: Annotated[str | None, _data(help="Test data; never trained on.")] = None,
     test_fraction: Annotated[
-        float, typer.Option(help="Share of rows held out to test on, where there is no test data.")
+        float, _data(help="Share of rows held out to test on, where there is no test data.")
     ] = 0.2,
-    validation: Annotated[
-        str | None, typer.Option(help="Data to validate on after each epoch.")
-    ] = None,
-    drop: Annotated[
-        list[str] | None, typer.Option(help="A column to leave out; may be repeated.")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
-    ] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
-    hidden: Annotated[
-        str | None, typer.Option(help="Units of each hidden layer: 256,128. [mlp, conv]")
-    ] = None,
-    activation: Annotated[str | None, typer.Option(help="relu, tanh, gelu, … [mlp, conv]")] = None,
-    init: Annotated[str | None, typer.Option(help="he, glorot, lecun, … [mlp]")] = None,
-    dropout: Annotated[
-        float | None, typer.Option(help="Share of hidden outputs dropped in training. [mlp, conv]")
-    ] = None,
-    filters: Annotated[
-        str | None, typer.Option(help="Channels of each stage: 32,64. [conv]")
-    ] = None,
-    kernel_size: Annotated[int | None, typer.Option(help="The filters' side. [conv]")] = None,
-    depth: Annotated[int | None, typer.Option(help="Convolutions in a stage. [conv]")] = None,
-    augment: Annotated[
-        str | None,
-        typer.Option(help="Change training images: some of flip,shift,cutout,mixup. [conv]"),
-    ] = None,
+    validation: Annotated[str | None, _data(help="Data to validate on after each epoch.")] = None,
+    drop: Annotated[list[str] | None, _data(help="A column to leave out; may be repeated.")] = None,
+    size: Annotated[str | None, _data(help="Resize a folder's images: HEIGHTxWIDTH.")] = None,
+    skip_bad: Annotated[bool, _data(help="Skip unreadable images, and count them.")] = False,
     image_shape: Annotated[
         str | None,
-        typer.Option(help="What rows of numbers are: HEIGHTxWIDTHxCHANNELS. [conv]"),
-    ] = None,
-    pooling: Annotated[
-        str | None, typer.Option(help="What of all states is taken: last, mean, max. [lstm, …]")
+        _data(help="What rows of numbers are: HEIGHTxWIDTHxCHANNELS."),
     ] = None,
     series_shape: Annotated[
-        str | None, typer.Option(help="What rows of numbers are: STEPSxCHANNELS. [lstm, …]")
+        str | None, _data(help="What rows of numbers are: STEPSxCHANNELS.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        _network(
+            help=f"The network: {', '.join(MODELS)}. If left out mlp; lstm for a text, gru for a "
+            "forecast."
+        ),
+    ] = None,
+    hidden: Annotated[str | None, _network(help="Units of each hidden layer: 256,128.")] = None,
+    activation: Annotated[str | None, _network(help="relu, tanh, gelu, …")] = None,
+    init: Annotated[str | None, _network(help="he, glorot, lecun, …")] = None,
+    dropout: Annotated[
+        float | None, _network(help="Share of hidden outputs dropped in training.")
+    ] = None,
+    filters: Annotated[str | None, _convolutional(help="Channels of each stage: 32,64.")] = None,
+    kernel_size: Annotated[int | None, _convolutional(help="The filters' side.")] = None,
+    depth: Annotated[int | None, _convolutional(help="Convolutions in a stage.")] = None,
+    augment: Annotated[
+        str | None,
+        _convolutional(help="Change training images: some of flip,shift,cutout,mixup."),
+    ] = None,
+    pooling: Annotated[
+        str | None, _recurrent(help="What of all states is taken: last, mean, max.")
     ] = None,
     generate_level: Annotated[
         str | None,
-        typer.Option(help="Train a language model on a text, of its char or word. [lstm, …]"),
+        _recurrent(help="Train a language model on a text, of its char or word."),
     ] = None,
     window: Annotated[
         int | None,
-        typer.Option(help="Steps that a forecast or a gradient looks back over. [lstm, …]"),
+        _recurrent(help="Steps that a forecast or a gradient looks back over."),
     ] = None,
     forecast: Annotated[
         str | None,
-        typer.Option(help="Forecast these columns of a table: a,b. [lstm, gru, rnn]"),
+        _forecast(help="Forecast these columns of a table: a,b."),
     ] = None,
-    horizon: Annotated[int | None, typer.Option(help="Steps to forecast. [--forecast]")] = None,
-    season: Annotated[
-        int | None, typer.Option(help="Steps of a season; found if left out. [--forecast]")
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="The column of dates; found if left out. [--forecast]")
-    ] = None,
+    horizon: Annotated[int | None, _forecast(help="Steps to forecast.")] = None,
+    season: Annotated[int | None, _forecast(help="Steps of a season; found if left out.")] = None,
+    time: Annotated[str | None, _forecast(help="The column of dates; found if left out.")] = None,
     exogenous: Annotated[
         str | None,
-        typer.Option(help="Columns to read beside the forecast ones: a,b or all. [--forecast]"),
+        _forecast(help="Columns to read beside the forecast ones: a,b or all."),
     ] = None,
     average_weights: Annotated[
-        float | None, typer.Option(help="Decay of the weights' moving average, such as 0.999.")
+        float | None, _training(help="Decay of the weights' moving average, such as 0.999.")
     ] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="softmax, hinge; squared, absolute, huber.")
-    ] = None,
+    loss: Annotated[str | None, _training(help="softmax, hinge; squared, absolute, huber.")] = None,
     penalty: Annotated[
-        str | None, typer.Option(help="l1, l2, elastic_net, or none; on weight matrices.")
+        str | None, _training(help="l1, l2, elastic_net, or none; on weight matrices.")
     ] = None,
-    alpha: Annotated[float | None, typer.Option(help="The penalty's strength.")] = None,
-    l1_ratio: Annotated[float | None, typer.Option(help="Share of L1 in elastic_net.")] = None,
+    alpha: Annotated[float | None, _training(help="The penalty's strength.")] = None,
+    l1_ratio: Annotated[float | None, _training(help="Share of L1 in elastic_net.")] = None,
     optimizer: Annotated[
         str | None,
-        typer.Option(help="gd, sgd, momentum, nesterov, rmsprop, adam, adamw, muon, lbfgs."),
+        _training(help="gd, sgd, momentum, nesterov, rmsprop, adam, adamw, muon, lbfgs."),
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The base rate.")] = None,
+    learning_rate: Annotated[float | None, _training(help="The base rate.")] = None,
     schedule: Annotated[
-        str | None, typer.Option(help="constant, cosine, one_cycle, exponential, plateau.")
+        str | None, _training(help="constant, cosine, one_cycle, exponential, plateau.")
     ] = None,
-    clip_norm: Annotated[float | None, typer.Option(help="Bound on the gradient norm.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    clip_norm: Annotated[float | None, _training(help="Bound on the gradient norm.")] = None,
+    batch_size: Annotated[int | None, _training(help="Samples a step.")] = None,
+    epochs: Annotated[int | None, _training(help="Passes over the data.")] = None,
     early_stopping: Annotated[
         int | None,
-        typer.Option(help="Stop after so many epochs without a better validation loss."),
+        _training(help="Stop after so many epochs without a better validation loss."),
     ] = None,
     class_weight: Annotated[
-        str | None, typer.Option(help="balanced: every class counts the same in all.")
+        str | None, _training(help="balanced: every class counts the same in all.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
-    seed: Annotated[int, typer.Option(help="Seeds the split, the weights and the order.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    precision: Annotated[str | None, _training(help="float32 or float64.")] = None,
+    seed: Annotated[int, _training(help="Seeds the split, the weights and the order.")] = 0,
+    out: Annotated[
+        Path | None,
+        _output("--out", "-o", help="The model file; a new file named after the data if left out."),
+    ] = None,
+    quiet: Annotated[bool, _output("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Train a network on a file and save it."""
     from lamina.cli import data as sources
-    from lamina.cli import measure, show
+    from lamina.cli import measure, show, training
     from lamina.formats.encoders import encoder_for
 
     show.warnings_as_lines()
-    check_choice("--model", model, MODELS)
+    model = _model(model, generate_level, forecast)
     check_choice("--task", task, TASKS)
     check_number("--seed", seed, at_least=0, whole=True)
     check_number("--test-fraction", test_fraction, at_least=0, below=1)
@@ -164,11 +160,9 @@ def fit(
     )  # fmt: skip
     path = _writable(out, data)
     if generate_level is not None:
-        _fit_text(data, settings, path)
+        training.fit_text(data, settings, path)
         return
     if forecast is not None:
-        if model not in (*CELLS, "mlp"):  # mlp is what stands there if nothing was said
-            raise InputError(f"--forecast expected --model {', '.join(CELLS)}, got {model!r}.")
         from lamina.cli import forecasting
 
         forecasting.refuse(
@@ -184,54 +178,34 @@ def fit(
     train, held_out = sources.train_and_test(data, target, test, test_fraction, seed, **reading)
     assert train.y is not None
     classify = sources.is_classification(train.y) if task == "auto" else task == "classify"
-    estimator = _estimator(MODELS[model][0 if classify else 1], settings)
+    estimator = training.estimator_of(MODELS[model][0 if classify else 1], settings)
     estimator.encoder = encoder_for(train)
     validate = None if validation is None else sources.read_labelled(validation, target, **reading)
 
     show.line("data", f"{train.source}: {len(train):,} rows to train on")
     y = sources.with_name(train.y, target)
-    _train(
+    training.train(
         estimator,
         path,
         train.X,
         y,
         validation_data=None if validate is None else (validate.X, validate.y),
     )
-    _report(estimator, f"{len(estimator.classes_)} classes" if classify else "values")
+    training.report(estimator, f"{len(estimator.classes_)} classes" if classify else "values")
     if held_out is not None:
         show.line("test", measure.headline(estimator, held_out))
-    estimator.save(path)
-    show.line("saved", f"{path} ({show.file_size(path)})")
+    training.save(estimator, path)
 
 
-def _train(estimator: Any, path: Path, *data: Any, **others: Any) -> None:
-    """Fit, and save the last good weights if that diverges."""
-    from lamina.cache import use_compilation_cache
-
-    use_compilation_cache()
-    try:
-        estimator.fit(*data, **others)
-    except DivergenceError as error:
-        raise _saved_what_there_is(estimator, path, error) from None
-
-
-def _fit_text(data: str, settings: dict[str, Any], path: Path) -> None:
-    """Train a language model and save it."""
-    from lamina.cli import show
-    from lamina.formats.read import read
-
-    text = read(data)
-    if text.kind != "text":
-        raise InputError(f"--generate-level expected a text (.txt), got {data}.")
-    estimator = _estimator("CharacterModel", settings)
-    edge = round(estimator.validation_fraction * len(text))
-    show.line("data", f"{data}: {len(text) - edge:,} characters to train on, the last {edge:,} not")
-    _train(estimator, path, text.X)
-    _report(estimator, f"{len(estimator.vocabulary_.tokens)} {estimator.level}s")
-    bits = estimator.history_["val_bits_per_code"][-1]
-    show.line("held out", f"{bits:.3f} bits per {estimator.level}, {edge:,} characters")
-    estimator.save(path)
-    show.line("saved", f"{path} ({show.file_size(path)})")
+def _model(told: str | None, generate_level: str | None, forecast: str | None) -> str:
+    """Return the family of the network, as told or as the task suggests."""
+    if forecast is None and generate_level is None:
+        return check_choice("--model", told or "mlp", MODELS)
+    usual = "lstm" if forecast is None else "gru"
+    if told is not None and told not in CELLS:
+        task = "--generate-level" if forecast is None else "--forecast"
+        raise InputError(f"{task} expected --model {', '.join(CELLS)}, got {told}.")
+    return told or usual
 
 
 def _fit_series(
@@ -244,67 +218,20 @@ def _fit_series(
     path: Path,
 ) -> None:
     """Backtest a forecaster, train it on the whole table and save it."""
-    from lamina.cli import forecasting, show
+    from lamina.cli import forecasting, training
     from lamina.formats.forecast_table import ALL, read_forecast_table
 
     beside = ALL if exogenous == ALL else _words(exogenous) or ()
     table = read_forecast_table(data, _words(forecast) or (), time, beside)
 
     def train(estimator: Any, series: Any, exogenous: Any) -> None:
-        _train(estimator, path, series, exogenous)
+        training.train(estimator, path, series, exogenous)
 
     estimator = forecasting.fit(
-        table, lambda: _estimator("Forecaster", settings), test_fraction, train
+        table, lambda: training.estimator_of("Forecaster", settings), test_fraction, train
     )
-    _report(estimator, f"{estimator.horizon_} steps of {', '.join(table.series.columns)}")
-    estimator.save(path)
-    show.line("saved", f"{path} ({show.file_size(path)})")
-
-
-def _report(estimator: Any, kind: str) -> None:
-    from lamina.cli import show
-    from lamina.estimators.persistence import flatten
-
-    arrays = flatten(estimator.weights_)
-    matrices = [f"{name} {'×'.join(map(str, W.shape))}" for name, W in arrays.items() if W.ndim > 1]
-    count = sum(W.size for W in arrays.values())
-    show.line(
-        "model", f"{type(estimator).__name__}, {kind}, {count:,} weights: " + ", ".join(matrices)
-    )
-    padding = getattr(estimator, "padding_", None)
-    if padding is not None:
-        show.line("padding", f"{padding:.0%} of the steps trained on, as series differ in length")
-    history = estimator.history_
-    shown = {k: v[-1] for k, v in history.items() if k not in ("epoch", "learning_rate", "seconds")}
-    figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
-    seconds = sum(history["seconds"])
-    show.line("trained", f"{len(history['loss'])} epochs in {seconds:.1f} s: {figures}")
-
-
-def _estimator(name: str, settings: dict[str, Any]) -> Any:
-    import lamina
-
-    cls = getattr(lamina, name)
-    known = {field.name for field in fields(cls)}
-    given = {key: value for key, value in settings.items() if value is not None}
-    strange = [key for key in given if key not in known]
-    if strange:
-        raise InputError(
-            f"--{strange[0].replace('_', '-')} expected a model that has it, got {name}. "
-            "Leave it out or choose another --model."
-        )
-    if given.get("penalty") == "none":
-        given["penalty"] = None
-    return cls(**given)
-
-
-def _saved_what_there_is(estimator: Any, path: Path, error: DivergenceError) -> DivergenceError:
-    """Save the last good weights, and say so."""
-    if estimator.history_.get("loss"):
-        estimator.save(path)
-        error = DivergenceError(f"{error} They are saved in {path}.")
-    error.exit_status = 1  # type: ignore
-    return error
+    training.report(estimator, f"{estimator.horizon_} steps of {', '.join(table.series.columns)}")
+    training.save(estimator, path)
 
 
 def _writable(out: Path | None, data: str) -> Path:
