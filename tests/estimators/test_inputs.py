@@ -29,7 +29,10 @@ from lamina.errors import InputError
         ({"learning_rate": float("nan")}, "learning_rate expected a number above 0; got nan."),
         ({"clip_norm": -1}, "clip_norm expected a number above 0; got -1."),
         ({"early_stopping": 0}, "early_stopping expected a whole number at least 1; got 0."),
-        ({"validation_fraction": 1.0}, "validation_fraction expected a number above 0 and below 1"),
+        (
+            {"validation_fraction": 1.0},
+            "validation_fraction expected a number at least 0 and below 1",
+        ),
         ({"optimizer": "adm"}, "got 'adm'. Did you mean 'adam'?"),
         ({"schedule": "cosin"}, "got 'cosin'. Did you mean 'cosine'?"),
         ({"loss": "hing"}, "got 'hing'. Did you mean 'hinge'?"),

@@ -223,6 +223,21 @@ def test_huber_is_smooth_at_delta_and_zero():
     assert [float(gradient(jnp.float32(r))) for r in (-1.0, 0.0, 1.0, 5.0)] == [-1, 0, 1, 1]
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_next_code_is_the_mean_over_steps(steps):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(4, steps, 5)).astype(np.float32)
+    y = rng.integers(0, 5, (4, steps)).astype(np.int32)
+    S = torch.tensor(scores.reshape(-1, 5), requires_grad=True)
+    each = torch.nn.functional.cross_entropy(S, torch.tensor(y.ravel()).long(), reduction="none")
+    expected = each.reshape(4, steps).mean(1)
+    expected.sum().backward()
+    found, gradient = value_and_pulled(loss("next_code"), scores, y, np.ones(4, np.float32))
+    assert_allclose(found, expected.detach().numpy(), rtol=1e-5)
+    assert_allclose(gradient, S.grad.numpy().reshape(scores.shape), rtol=1e-5, atol=1e-7)
+
+
 # All
 
 
@@ -234,7 +249,10 @@ def test_extreme_scores_stay_finite(name):
         "classes": jnp.array([0, 1, 2]),
         "labels": jnp.array([[1.0, 0, 1], [0, 1, 0], [0, 0, 1]]),
         "values": jnp.array([[1e4, 1e4, 0.0], [0, 0, 0], [1, 2, 3]]),
+        "codes": jnp.array([[0], [1], [2]]),
     }[rule.target]
+    if rule.target == "codes":
+        scores = scores[:, None]
     found, gradient = value_and_pulled(rule, scores, y, jnp.ones(3))
     assert found.shape == (3,)
     assert np.isfinite(found).all()
@@ -245,7 +263,10 @@ def test_extreme_scores_stay_finite(name):
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_a_loss_of_one_sample_ignores_the_others(name, scores, classes, labels, values):
     rule = loss(name)
-    y = {"classes": classes, "labels": labels, "values": values}[rule.target]
+    codes = np.stack([classes, classes[::-1]], axis=1)
+    y = {"classes": classes, "labels": labels, "values": values, "codes": codes}[rule.target]
+    if rule.target == "codes":
+        scores = np.stack([scores, scores[::-1]], axis=1)
     together = rule(jnp.asarray(scores), jnp.asarray(y))
     alone = [rule(jnp.asarray(scores[i : i + 1]), jnp.asarray(y[i : i + 1]))[0] for i in range(N)]
     assert_allclose(together, alone, rtol=1e-5)

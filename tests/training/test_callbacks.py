@@ -103,13 +103,16 @@ def feed(callback, name, values):
     """Return after which epoch it stops, and the epoch whose weights it ends with."""
     run = SimpleNamespace(state=None, ended=None)
 
-    def change_state(weights, statistics):
+    def change_state(weights, statistics, average):
         run.ended = int(weights)
 
     run.change_state = change_state
     stopped = None
     for epoch, value in enumerate(values, 1):
-        run.state = SimpleNamespace(weights=np.array(epoch), statistics=np.array(0))
+        weights = np.array(epoch)
+        run.state = SimpleNamespace(
+            weights=weights, served=weights, statistics=np.array(0), average=None
+        )
         if callback.on_epoch(run, {"epoch": epoch, name: value}):
             stopped = epoch
             break

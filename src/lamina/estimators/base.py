@@ -85,7 +85,7 @@ class NetworkEstimator(Estimator):
     early_stopping : int, optional
         Stop when the validation loss has not improved for so many epochs, and keep the best
         weights. Without ``validation_data`` a share of the training data is held out.
-    validation_fraction : float in (0, 1)
+    validation_fraction : float in [0, 1)
         That share.
     callbacks : sequence of Callback or functions, optional
         See `lamina.training.callbacks`; a function is given each epoch's record and may return

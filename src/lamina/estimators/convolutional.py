@@ -233,7 +233,7 @@ class ConvClassifier(_Convolutional, Classifier):
     >>> from sklearn.datasets import load_digits
     >>> from lamina import ConvClassifier
     >>> digits = load_digits()
-    >>> model = ConvClassifier(filters=(16,), max_epochs=3, random_state=0)
+    >>> model = ConvClassifier(filters=(16,), batch_size=32, max_epochs=5, random_state=0)
     >>> model.fit(digits.images, digits.target).score(digits.images, digits.target) > 0.95
     True
     """

@@ -205,7 +205,7 @@ class RecurrentClassifier(_Recurrent, Classifier):
     >>> rng = np.random.default_rng(0)
     >>> X = [rng.normal(size=(t, 1)).cumsum(axis=0) for t in rng.integers(5, 15, 200)]
     >>> y = [int(x[-1, 0] > x[0, 0]) for x in X]
-    >>> model = RecurrentClassifier(hidden=(16,), max_epochs=20, random_state=0).fit(X, y)
+    >>> model = RecurrentClassifier(hidden=(16,), max_epochs=60, random_state=0).fit(X, y)
     >>> model.score(X, y) > 0.9
     True
     """
