@@ -204,7 +204,7 @@ def _model(told: str | None, generate_level: str | None, forecast: str | None) -
     usual = "lstm" if forecast is None else "gru"
     if told is not None and told not in CELLS:
         task = "--generate-level" if forecast is None else "--forecast"
-        raise InputError(f"{task} expected --model {', '.join(CELLS)}, got {told}.")
+        raise InputError(f"{task} expected --model {', '.join(CELLS)}, got {told!r}.")
     return told or usual
 
 
