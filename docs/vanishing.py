@@ -1,4 +1,4 @@
-"""The vanishing gradient, measured: what `docs/vanishing.md` says, and its picture.
+"""The vanishing gradient, measured: errors printed, and gradients by lag drawn as a picture.
 
 The adding problem (Hochreiter and Schmidhuber 1997, section 5.4): of T numbers between 0 and 1 two
 are marked, and the answer is their sum. Always to answer 1 has mean squared error 1/6. Run it:

@@ -170,7 +170,7 @@ class _Recurrent(NetworkEstimator):
     def _source(self, X, targets, weight, descent, seed: int) -> Any:
         weight = self._class_weights(targets, weight)
         if not isinstance(X, Sequences) or descent.optimizer.full_batch:
-            return super()._array_source(X, targets, weight, descent, seed)
+            return self._array_source(X, targets, weight, descent, seed)
         source = LengthSource.of(X, targets, weight, batch_size=self.batch_size or 32, seed=seed)
         self.padding_ = source.padding
         return source
