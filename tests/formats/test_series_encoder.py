@@ -1,9 +1,13 @@
 """SeriesEncoder: every channel standardised over all steps, and the series that is wrong named."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lamina.errors import InputError
+from lamina.errors import FileFormatError, InputError
+from lamina.formats.readings import LongTable, SoundFrames
 from lamina.formats.series_encoder import SeriesEncoder
 
 rng = np.random.default_rng(0)
@@ -89,3 +93,34 @@ def test_what_leaves_float32_is_named():
     encoder = SeriesEncoder().fit([np.array([[0.0], [1e-3]])])
     with pytest.raises(InputError, match=r"got 1e\+38 in series 0, step 0, channel 0"):
         encoder.transform([np.array([[1e38]])])
+
+
+def test_how_files_were_read_travels_along():
+    encoder = SeriesEncoder(reading=LongTable("who", "when", ("a", "b"))).fit(X)
+    assert encoder.output_names == ("a", "b")
+    for reading in (encoder.reading, SoundFrames("samples", 0.5, 1, 3, 8000), None):
+        told = replace(encoder, reading=reading)
+        document = json.loads(json.dumps(told.to_document()))
+        assert SeriesEncoder.from_document(document) == told
+    document.pop("reading")  # as written before there were readings
+    assert SeriesEncoder.from_document(document) == replace(encoder, reading=None)
+
+
+@pytest.mark.parametrize(
+    ("reading", "words"),
+    [
+        ({"kind": "tape"}, "'kind' to be one of long table, sound frames, text column"),
+        ({"kind": "long table", "id": None, "time": "t", "channels": [1]}, "names of columns"),
+        ({"kind": "long table", "id": 3, "time": "t", "channels": []}, "'id' to be"),
+        ({"kind": "sound frames", "features": "mfcc"}, "'features' to be one of log-mel, samples"),
+        ({"kind": "sound frames", "features": "samples", "frame": 0, "hop": 1, "bands": 4,
+          "rate": 8000}, "'frame' to be a finite number above 0"),
+        ({"kind": "sound frames", "features": "samples", "frame": 1, "hop": 1, "bands": 4,
+          "rate": -1}, "'rate' to be a whole number"),
+        ("long table", "the entry 'kind'"),
+    ],
+)  # fmt: skip
+def test_an_edited_reading_is_refused(reading, words):
+    document = SeriesEncoder().fit(X).to_document() | {"reading": reading}
+    with pytest.raises(FileFormatError, match=words):
+        SeriesEncoder.from_document(document)

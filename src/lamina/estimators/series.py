@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import InputError
+from lamina.formats.series_checks import as_steps, first_unlike, first_wrong, is_listed, is_whole
 from lamina.layers.sequences import Sequences
 
 
@@ -31,7 +32,7 @@ def check_series(X: Any, dtype: Any, channels: int | None) -> np.ndarray | Seque
     if isinstance(X, Sequences):
         return _check_sequences(X, dtype, channels)
     if isinstance(X, np.ndarray) and X.ndim == 3:
-        _check_channels(X.shape[2], channels, 0)
+        _check_channels(X[:1], channels)
         if 0 in X.shape:
             raise InputError(f"X expected at least one series and one step, got shape {X.shape}.")
         values = np.ascontiguousarray(X, dtype)
@@ -44,8 +45,7 @@ def check_series(X: Any, dtype: Any, channels: int | None) -> np.ndarray | Seque
         )
     series = [_one(each, i, dtype) for i, each in enumerate(X)]
     found = channels or series[0].shape[1]
-    for i, each in enumerate(series):
-        _check_channels(each.shape[1], found, i)
+    _check_channels(series, found)
     lengths = np.array([len(each) for each in series], np.int32)
     values = np.zeros((len(series), lengths.max(), found), dtype)
     for row, each in zip(values, series, strict=True):
@@ -99,12 +99,10 @@ def padded_codes(codes: list[np.ndarray]) -> Sequences:
 
 def _one(each: Any, i: int, dtype: Any) -> np.ndarray:
     try:
-        array = np.asarray(each, dtype)
+        array = as_steps(np.asarray(each, dtype))
     except (TypeError, ValueError):
         raise InputError(f"X expected numbers, got something else in series {i}.") from None
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or 0 in array.shape:
+    if not is_whole(array):
         raise InputError(
             f"X expected series of shape (t, m) with at least one step, got shape "
             f"{np.shape(each)} for series {i}. Leave it out."
@@ -125,26 +123,26 @@ def _check_sequences(X: Sequences, dtype: Any, channels: int | None) -> Sequence
             f"Sequences expected lengths from 1 to {values.shape[1]}, the padded steps, got "
             f"{lengths[wrong[0]]} for series {wrong[0]}."
         )
-    _check_channels(values.shape[2], channels, 0)
+    _check_channels(values[:1], channels)
     _check_finite(values, lengths)
     return Sequences(values, lengths.astype(np.int32))
 
 
-def _check_channels(found: int, channels: int | None, i: int) -> None:
-    if channels is not None and found != channels:
+def _check_channels(series: Sequence[np.ndarray] | np.ndarray, channels: int | None) -> None:
+    i = None if channels is None else first_unlike(series, channels)
+    if i is not None:
         raise InputError(
-            f"X expected {channels} channels in every series, got {found} in series {i}."
+            f"X expected {channels} channels in every series, got {series[i].shape[-1]} in series "
+            f"{i}."
         )
 
 
 def _check_finite(values: np.ndarray, lengths: np.ndarray | None) -> None:
     if np.isfinite(values.sum()):
         return
-    wrong = ~np.isfinite(values)
-    if lengths is not None:
-        wrong &= (np.arange(values.shape[1])[None, :] < lengths[:, None])[:, :, None]
-    if wrong.any():
-        i, t, j = np.argwhere(wrong)[0]
+    wrong = first_wrong(values, np.isfinite, lengths)
+    if wrong is not None:
+        i, t, j = wrong
         raise InputError(
             f"X expected finite numbers, got {values[i, t, j]} in series {i}, step {t}, "
             f"channel {j}. Fill it in or leave the series out."
@@ -152,9 +150,9 @@ def _check_finite(values: np.ndarray, lengths: np.ndarray | None) -> None:
 
 
 def _is_list_of_arrays(X: Any) -> bool:
-    if isinstance(X, np.ndarray):
-        return X.dtype == object and X.ndim == 1 and len(X) > 0
-    return isinstance(X, list | tuple) and len(X) > 0 and all(np.ndim(each) in (1, 2) for each in X)
+    if not is_listed(X) or not len(X):
+        return False
+    return isinstance(X, np.ndarray) or all(np.ndim(each) in (1, 2) for each in X)
 
 
 def _described(X: Any) -> str:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from lamina.errors import InputError
-from lamina.formats.encoder_checks import LIST, check_fitted, entry, finite, wrong_entry
-from lamina.formats.standardization import fits_float32, mean_and_scale, standardized
+from lamina.formats.encoder_checks import check_fitted
+from lamina.formats.standardization import entries_of, fits_float32, learned, standardized
 
 _BLOCK = 1024  # rows standardised at once, in float64
 
@@ -39,10 +39,7 @@ class ArrayEncoder:
                 f"ArrayEncoder expected at least one row and one column, got shape {X.shape}."
             )
         _check_entries(X, X)
-        pairs = [(0.0, 1.0)] * X.shape[1]
-        if self.standardize:
-            pairs = [mean_and_scale(column.astype(np.float64)) for column in X.T]
-        mean, scale = zip(*pairs, strict=True)
+        mean, scale = learned(X.T, self.standardize)
         return replace(self, mean=mean, scale=scale)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
@@ -79,11 +76,7 @@ class ArrayEncoder:
     @classmethod
     def from_document(cls, document: object) -> Self:
         """Return the encoder of a document, every entry checked."""
-        mean = tuple(finite(v, "mean") for v in entry(document, "mean", LIST))
-        scale = tuple(finite(v, "scale", above=0) for v in entry(document, "scale", LIST))
-        if len(mean) != len(scale):
-            raise wrong_entry("scale", f"{len(mean)} numbers, as in 'mean'", len(scale))
-        return cls(entry(document, "standardize", bool), mean, scale)
+        return cls(*entries_of(document))
 
 
 def _matrix(X: Any) -> np.ndarray:
