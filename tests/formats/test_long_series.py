@@ -8,6 +8,7 @@ import pytest
 
 from lamina.errors import FileFormatError, InputError
 from lamina.formats.long_series import read_long_series
+from lamina.formats.readings import LongTable
 
 TABLE = """\
 id,time,a,b,label
@@ -118,3 +119,19 @@ def test_airline():
     assert series.shape == (144, 1)  # Box and Jenkins' series G: 1949 to 1960, by month
     assert series[[0, -1], 0].tolist() == [112, 432]
     assert series.sum() == 40_363
+
+
+def test_channels_by_name_or_all_but_those_dropped(write):
+    path = write(TABLE)
+    every = read_long_series(path, "id", "time", "label")
+    assert every.reading == LongTable("id", "time", ("a", "b"))
+    one = read_long_series(path, "id", "time", "label", drop="a")
+    assert one.reading.channels == ("b",)
+    np.testing.assert_array_equal(one.X[1], [[40], [50]])
+    turned = read_long_series(path, "id", "time", channels=("b", "a"))
+    np.testing.assert_array_equal(turned.X[1], [[40, 4], [50, 5]])
+    assert turned.y is None
+    with pytest.raises(InputError, match=r"expected a column 'c', got the columns 'id', .*'label'"):
+        read_long_series(path, "id", "time", channels=("a", "c"))
+    with pytest.raises(InputError, match=r"at least one column of values .* drop fewer"):
+        read_long_series(path, "id", "time", "label", drop=("a", "b"))

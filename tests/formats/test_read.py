@@ -11,6 +11,7 @@ from scipy.io import wavfile
 from lamina.errors import InputError
 from lamina.formats import known
 from lamina.formats.read import has_test_part, is_images, read
+from lamina.formats.readings import LongTable, SoundFrames
 
 X = np.arange(6.0).reshape(3, 2)
 
@@ -286,3 +287,18 @@ def test_a_path_comes_before_a_known_name(tmp_path, monkeypatch):
     write_mnist(tmp_path / "data" / "mnist")
     write_pictures(tmp_path / "mnist", size=(2, 2))
     assert read("mnist").X.shape == (2, 2, 2, 1)
+
+
+def test_a_table_of_steps_is_read_as_series(tmp_path):
+    path = tmp_path / "steps.csv"
+    path.write_text("id,t,a,skip,y\nx,1,1,9,up\nx,2,2,9,up\nz,1,5,9,down\n")
+    data = read(path, target="y", drop=["skip"], reading=LongTable("id", "t"))
+    assert (data.kind, data.row_names, data.y.tolist()) == ("series", ("x", "z"), ["up", "down"])
+    assert [series.ravel().tolist() for series in data.X] == [[1, 2], [5]]
+    assert data.take(np.array([1])).reading == LongTable("id", "t", ("a",))
+    with pytest.raises(InputError, match=r"one target for each series, got \['y', 'a'\]"):
+        read(path, target=["y", "a"], reading=LongTable("id", "t"))
+    with pytest.raises(InputError, match=r"to be a sound or a folder of sounds"):
+        read(path, reading=SoundFrames())
+    with pytest.raises(InputError, match=r"to be a table \(\.csv.*Leave out the columns' names"):
+        read("digits", reading=LongTable("id", "t"))

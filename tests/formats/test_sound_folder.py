@@ -7,6 +7,8 @@ from scipy.io import wavfile
 
 from lamina.errors import FileFormatError, InputError
 from lamina.formats.log_mel import log_mel
+from lamina.formats.read import read
+from lamina.formats.readings import SoundFrames
 from lamina.formats.sound_folder import is_sound_folder, read_sound_folder, read_wav
 
 rng = np.random.default_rng(0)
@@ -94,3 +96,17 @@ def test_a_folder_is_of_sounds_by_the_first_file_found(tmp_path):
     (tmp_path / "a").mkdir()
     Image.new("L", (2, 2)).save(tmp_path / "a/1.png")
     assert not is_sound_folder(tmp_path)
+
+
+def test_how_sounds_were_read_is_kept_and_their_rate_asked_for(tmp_path):
+    sound(tmp_path / "sounds/1.wav", 2000)
+    data = read_sound_folder(tmp_path / "sounds", "samples", 0.01, 0.005)
+    assert data.reading == SoundFrames("samples", 0.01, 0.005, 40, 8000)
+    again = read(tmp_path / "sounds/1.wav", reading=data.reading)
+    np.testing.assert_array_equal(again.X[0], data.X[0])
+    assert again.reading == data.reading
+    sound(tmp_path / "fast/2.wav", rate=16_000)
+    for path in (tmp_path / "fast", tmp_path / "fast/2.wav"):
+        words = r"2\.wav expected a sound of 8000 Hz, as in training, got 16000 Hz\. Resample it"
+        with pytest.raises(InputError, match=words):
+            read(path, reading=data.reading)

@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lamina.formats.readings import Reading
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -19,7 +21,8 @@ class Dataset:
     ----------
     X : DataFrame of n rows, array of shape (n, h, w, c) or (n, m), list of n arrays (t_i, m), str
         A table keeps its columns and dtypes; images are ``uint8``, NHWC; arrays are as stored;
-        series are ``float32`` and as long as they are; the rows of a text are its characters.
+        series are ``float32`` and as long as they are; the rows of a text are its characters;
+        several texts are a list of n str.
     y : array of shape (n,) or (n, k), or None
         Labels or targets; None where the file holds inputs only.
     kind : {"table", "images", "array", "series", "text"}
@@ -28,13 +31,17 @@ class Dataset:
         The file or folder, for messages.
     row_names : tuple of str
         A name for each row (an image's file name); empty where rows have none.
+    reading : Reading or None
+        How series and texts were read, where their files leave a choice; see
+        `lamina.formats.readings`.
     """
 
-    X: pd.DataFrame | np.ndarray | list[np.ndarray] | str
+    X: pd.DataFrame | np.ndarray | list[np.ndarray] | list[str] | str
     y: np.ndarray | None
     kind: Literal["table", "images", "array", "series", "text"]
     source: str
     row_names: tuple[str, ...] = ()
+    reading: Reading | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -51,4 +58,4 @@ class Dataset:
             X = self.X[rows]
         y = None if self.y is None else self.y[rows]
         names = tuple(self.row_names[i] for i in rows) if self.row_names else ()
-        return Dataset(X, y, self.kind, self.source, names)
+        return Dataset(X, y, self.kind, self.source, names, self.reading)

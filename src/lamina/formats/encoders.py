@@ -8,6 +8,7 @@ constructor parameter of an estimator, and its document (plain JSON) travels ins
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol, Self
 
 from lamina.formats.array_encoder import ArrayEncoder
@@ -74,8 +75,11 @@ _AnyEncoder = TableEncoder | ImageEncoder | ArrayEncoder | SeriesEncoder | TextE
 
 
 def encoder_for(dataset: Dataset) -> _AnyEncoder:
-    """Return the unfitted encoder for a data set's kind."""
-    return _ENCODERS[dataset.kind]()
+    """Return the unfitted encoder for a data set's kind, which keeps how it was read."""
+    encoder = _ENCODERS[dataset.kind]()
+    if isinstance(encoder, SeriesEncoder | TextEncoder):
+        encoder = replace(encoder, reading=dataset.reading)
+    return encoder
 
 
 def encoder_from_document(document: object) -> _AnyEncoder:

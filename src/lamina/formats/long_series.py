@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lamina.errors import FileFormatError, InputError, did_you_mean
+from lamina.errors import FileFormatError, InputError
 from lamina.formats.dataset import Dataset
+from lamina.formats.readings import LongTable
 from lamina.formats.standardization import fits_float32
-from lamina.formats.tables import read_table
+from lamina.formats.tables import _check_column, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def read_long_series(
-    path: str | os.PathLike[str], id: str | None, time: str, target: str | None = None
+    path: str | os.PathLike[str],
+    id: str | None,
+    time: str,
+    target: str | None = None,
+    drop: str | Iterable[str] = (),
+    channels: Sequence[str] = (),
 ) -> Dataset:
     """Read series from a table with a row a step.
 
     Parameters
     ----------
     path : path
-        A table that `read_table` reads. All columns but the three named here are channels.
+        A table that `read_table` reads.
     id : str or None
         The column that says which series a row belongs to; None where all rows are one series. The
         rows of a series need not stand together; the series come in order of their first rows.
@@ -33,36 +41,47 @@ def read_long_series(
         rise within a series; how far from step to step is not looked at.
     target : str, optional
         The column with a series' label or value, the same in all of its rows.
+    drop : str or list of str
+        Columns to leave out.
+    channels : sequence of str
+        The columns of values, in order; empty for all that are left.
 
     Returns
     -------
     Dataset
         Of kind "series": ``X`` a list of n float32 arrays of shape (t_i, m), ``y`` the targets (n,)
-        in their column's type, or None, ``row_names`` the ids as text.
+        in their column's type, or None, ``row_names`` the ids as text, ``reading`` the columns'
+        names.
+
+    Raises
+    ------
+    InputError
+        For columns that are not there or named twice, a cell that is missing or no number, a time
+        that does not rise within a series, and targets that differ within one.
     """
     table: pd.DataFrame = read_table(path).X  # type: ignore
     named = [name for name in (id, time, target) if name is not None]
+    dropped = [drop] if isinstance(drop, str) else list(drop)
+    for name in (*named, *dropped, *channels):
+        _check_column(Path(path), table, name)
     for name in named:
-        if name not in table.columns:
-            listed = ", ".join(map(repr, table.columns[:20]))
-            raise InputError(
-                f"{path} expected a column {name!r}, got the columns {listed}."
-                f"{did_you_mean(name, map(str, table.columns))}"
-            )
         _check_complete(path, table, name)
     if len(set(named)) != len(named):
         raise InputError(
             f"{path} expected id, time and target to be different columns, got "
             f"{', '.join(map(repr, named))}. Name each column once."
         )
-    values = _values(path, table.drop(columns=named))
+    left = table.drop(columns=[*named, *dropped])
+    channels = tuple(channels) or tuple(map(str, left.columns))
+    values = _values(path, table[list(channels)])  # type: ignore
     codes, ids = _grouped(table, id)
     order = np.argsort(codes, kind="stable")  # rows by series, each in the order of the file
     _check_times(path, table, time, order, codes, ids)
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     y = None if target is None else _targets(path, table, target, codes, ids, order[starts])
     X = np.split(values[order], starts[1:])
-    return Dataset(X, y, "series", str(path), tuple(str(name) for name in ids) if id else ())
+    names = tuple(str(name) for name in ids) if id else ()
+    return Dataset(X, y, "series", str(path), names, LongTable(id, time, channels))
 
 
 def _grouped(table: pd.DataFrame, id: str | None) -> tuple[np.ndarray, list[object]]:
@@ -79,7 +98,8 @@ def _values(path: str | os.PathLike[str], channels: pd.DataFrame) -> np.ndarray:
 
     if channels.shape[1] == 0:
         raise InputError(
-            f"{path} expected at least one column of values besides id, time and target, got none."
+            f"{path} expected at least one column of values besides id, time and target, got none. "
+            "Add one, or drop fewer."
         )
     for name, column in channels.items():
         _check_complete(path, channels, name)

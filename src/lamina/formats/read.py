@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from lamina.errors import InputError, check_choice
 from lamina.formats import cifar, idx, image_folder, sound_folder, ts_file
@@ -13,7 +15,10 @@ from lamina.formats.arrays import has_test_arrays, read_npz
 from lamina.formats.dataset import Dataset
 from lamina.formats.files import nearest_beside, no_test_part
 from lamina.formats.known import KNOWN_DATASETS, load_bundled, locate
+from lamina.formats.long_series import read_long_series
+from lamina.formats.readings import LongTable, Reading, SoundFrames, TextColumn
 from lamina.formats.tables import SUFFIXES, read_table
+from lamina.formats.text_column import read_text_column
 from lamina.formats.text_file import read_text
 
 _IDX = re.compile(r"idx\d-ubyte(\.gz)?$")
@@ -26,6 +31,7 @@ def read(
     drop: str | Iterable[str] = (),
     size: tuple[int, int] | None = None,
     skip_bad: bool = False,
+    reading: Reading | None = None,
 ) -> Dataset:
     """Read a data set from a file, a folder, or a known set's name.
 
@@ -46,18 +52,28 @@ def read(
         For a folder of images: resize them. Other images must have this size already.
     skip_bad : bool
         For a folder of images: leave out the files that cannot be read.
+    reading : LongTable, TextColumn or SoundFrames, optional
+        For a table: that its rows are steps of series, or texts, and which column is what. For
+        sounds: what describes a frame, and the sampling rate that they must have.
 
     Returns
     -------
     Dataset
         As its reader describes it.
+
+    Raises
+    ------
+    InputError
+        For a path with nothing there, a file that no reader knows, and options that it has no use
+        for.
     """
     check_choice("part", part or "train", ("train", "test"))
     path = _located(path)
+    _check_reading(path, reading)
     if _is_table(path):
         if part == "test":
             raise no_test_part(path)
-        dataset = read_table(path, target, drop)
+        dataset = _read_table(path, target, drop, reading)
     elif target is not None or drop:
         raise InputError(
             f"{path} expected no target and no columns to drop, as it is not a table's file, got "
@@ -70,7 +86,7 @@ def read(
     elif _is_arrays(path):
         dataset = read_npz(path, part)
     elif _is_series(path):
-        dataset = _read_series(path, part)
+        dataset = _read_series(path, part, reading)
     elif _is_text(path):
         if part == "test":
             raise no_test_part(path)
@@ -99,17 +115,57 @@ def is_images(path: str | os.PathLike[str]) -> bool:
     return image_folder.is_image_folder(path) and not _is_series(path)
 
 
-def _read_series(path: Path, part: str | None) -> Dataset:
+def can_read_as(path: str | os.PathLike[str], reading: Reading) -> bool:
+    """Tell whether a file or folder is of the kind that a reading is about."""
+    path = _located(path)
+    if isinstance(reading, SoundFrames):
+        return _is_sounds(path)
+    return _is_table(path)
+
+
+def _check_reading(path: Path, reading: Reading | None) -> None:
+    if reading is None or can_read_as(path, reading):
+        return
+    if isinstance(reading, SoundFrames):
+        raise InputError(
+            f"{path} expected to be a sound or a folder of sounds (.wav), to be cut into frames, "
+            f"got something else. Leave out what is told of sounds."
+        )
+    raise InputError(
+        f"{path} expected to be a table ({', '.join(SUFFIXES)}), to be read by its columns, got "
+        f"something else. Leave out the columns' names."
+    )
+
+
+def _read_table(
+    path: Path,
+    target: str | Iterable[str] | None,
+    drop: str | Iterable[str],
+    reading: Reading | None,
+) -> Dataset:
+    if isinstance(reading, TextColumn):
+        return read_text_column(path, reading.column, target)
+    if not isinstance(reading, LongTable):
+        return read_table(path, target, drop)
+    if target is not None and not isinstance(target, str):
+        raise InputError(
+            f"{path} expected one target for each series, got {list(target)}. Name one column."
+        )
+    return read_long_series(path, reading.id, reading.time, target, drop, reading.channels)
+
+
+def _read_series(path: Path, part: str | None, reading: Reading | None) -> Dataset:
+    told: Any = {} if reading is None else asdict(reading)
     if path.is_dir() and ts_file.is_ts_folder(path):
         return ts_file.read_ts_folder(path, part)
     test = "test" if part == "test" else None  # readers refuse "train" where there is no split
     if path.is_dir():
-        return sound_folder.read_sound_folder(path, part=test)
+        return sound_folder.read_sound_folder(path, part=test, **told)
     if part == "test":
         raise no_test_part(path)
-    return (
-        sound_folder.read_wav(path) if sound_folder.is_sound_file(path) else ts_file.read_ts(path)
-    )
+    if sound_folder.is_sound_file(path):
+        return sound_folder.read_wav(path, **told)
+    return ts_file.read_ts(path)
 
 
 def _read_images(
@@ -168,6 +224,12 @@ def _is_series(path: Path) -> bool:
         pictures = idx.is_idx_folder(path) or cifar.is_cifar(path)
         return not pictures and (ts_file.is_ts_folder(path) or sound_folder.is_sound_folder(path))
     return path.is_file() and path.suffix.lower() in (".ts", *sound_folder.SOUND_SUFFIXES)
+
+
+def _is_sounds(path: Path) -> bool:
+    if path.is_dir():
+        return _is_series(path) and not ts_file.is_ts_folder(path)
+    return sound_folder.is_sound_file(path)
 
 
 def _is_text(path: Path) -> bool:

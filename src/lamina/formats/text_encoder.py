@@ -10,6 +10,7 @@ import numpy as np
 
 from lamina.errors import InputError, check_choice
 from lamina.formats.encoder_checks import check_fitted, entry, positive_integer, wrong_entry
+from lamina.formats.readings import Reading, reading_document, reading_from_document
 from lamina.formats.vocabulary import Vocabulary
 
 _UNKNOWN = ("error", "replace")
@@ -29,6 +30,8 @@ class TextEncoder:
         How many tokens to learn, the most frequent; None for all.
     at_least : int
         How often a token must occur to be learned.
+    reading : TextColumn, optional
+        How files were read for it, so that later ones are read alike.
     """
 
     kind: ClassVar[str] = "text"
@@ -36,6 +39,7 @@ class TextEncoder:
     unknown: Literal["error", "replace"] = "error"
     most: int | None = None
     at_least: int = 1
+    reading: Reading | None = None
 
     def fit(self, X: str | Iterable[str]) -> Self:
         """Return a copy that knows the tokens of a text or of a list of texts."""
@@ -73,6 +77,7 @@ class TextEncoder:
             "unknown": self.unknown,
             "most": self.most,
             "at_least": self.at_least,
+            "reading": reading_document(self.reading),
         }
 
     @classmethod
@@ -86,7 +91,7 @@ class TextEncoder:
         if most is not None:
             positive_integer(most, "most")
         at_least = positive_integer(entry(document, "at_least", int), "at_least")
-        return cls(vocabulary, unknown, most, at_least)
+        return cls(vocabulary, unknown, most, at_least, reading_from_document(document))
 
     def _check_fitted(self) -> None:
         check_fitted(self, bool(self.vocabulary.tokens))
