@@ -23,10 +23,20 @@ def read_labelled(path: str | Path, target: str | None, **options: Any) -> Datas
         remedy = "Name its column: --target NAME." if dataset.kind == "table" else ""
         if dataset.kind == "table":
             remedy += f" Columns: {', '.join(map(str, list(dataset.X.columns)[:20]))}."  # type: ignore
+        elif dataset.reading is not None and dataset.reading.row_title != "file":
+            remedy = "Name its column: --target NAME."
+        elif dataset.kind == "text":
+            remedy = "Train a language model, --generate-level char, or give a table of texts."
         raise InputError(
             f"{path} expected a target for each row, got inputs only. {remedy}".strip()
         )
     return dataset
+
+
+def read_like(train: Dataset, path: str | Path, target: str | None, **options: Any) -> Dataset:
+    """Read data with targets as those to train on were read: the same columns, or rate of sound."""
+    reading = train.reading or options.pop("reading", None)
+    return read_labelled(path, target, **options | {"reading": reading})
 
 
 def train_and_test(
@@ -39,10 +49,11 @@ def train_and_test(
 ) -> tuple[Dataset, Dataset | None]:
     """Return what to train on and to test on: given, the source's own, or held out at random."""
     if test is not None:
-        return read_labelled(path, target, **options), read_labelled(test, target, **options)
+        train = read_labelled(path, target, **options)
+        return train, read_like(train, test, target, **options)
     if has_test_part(path):
-        parts = (read_labelled(path, target, part=part, **options) for part in ("train", "test"))
-        return next(parts), next(parts)
+        train = read_labelled(path, target, part="train", **options)
+        return train, read_like(train, path, target, part="test", **options)
     dataset = read_labelled(path, target, **options)
     if test_fraction == 0:
         return dataset, None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lamina.cli import show
-from lamina.errors import InputError
+from lamina.errors import InputError, check_number
 from lamina.estimators.forecaster import Forecaster
 from lamina.formats.forecast_table import ForecastTable, read_forecast_table
 from lamina.formats.tables import write_predictions
@@ -53,10 +53,30 @@ def fit(
     return estimator
 
 
-def predict(estimator: Forecaster, data: str, out: Path | None) -> None:
-    """Write the horizon after a table's end: a time and a forecast for each step."""
+def predict(estimator: Forecaster, data: str, out: Path | None, horizon: int | None = None) -> None:
+    """Write the steps after a table's end, a time and a forecast for each.
+
+    Parameters
+    ----------
+    estimator : Forecaster
+        A fitted model.
+    data : str
+        The table.
+    out : Path or None
+        Where to write; standard output for None.
+    horizon : int, optional
+        How many steps, at most as many as in training; None for as many.
+    """
+    steps = estimator.horizon_
+    if horizon is not None:
+        check_number("--horizon", horizon, at_least=1, whole=True)
+        if horizon > steps:
+            raise InputError(
+                f"--horizon expected at most {steps} steps, as many as the model was trained to "
+                f"forecast, got {horizon}. Train one for more: lamina fit … --horizon {horizon}."
+            )
     table = _table_for(estimator, data)
-    made = estimator.predict(series=_series(table), exogenous=table.exogenous)
+    made = estimator.predict(horizon or steps, series=_series(table), exogenous=table.exogenous)
     made = made.reshape(len(made), -1)
     columns = {table.time_name: np.array(table.after(len(made)))}
     columns |= dict(zip(table.series.columns, made.T, strict=True))
@@ -85,16 +105,6 @@ def evaluate(estimator: Forecaster, model: Path, data: str, test_fraction: float
     _backtest(estimator, table, start)
     if start < seen:
         show.line("note", "The model was trained on these rows too; on new ones expect more error.")
-
-
-def refuse(**options: Any) -> None:
-    """Raise for the first option that was given: forecasting has no use for it."""
-    for name, given in options.items():
-        if given:
-            raise InputError(
-                f"--{name.replace('_', '-')} expected a model of rows, got one that forecasts "
-                "series. Leave it out."
-            )
 
 
 def _backtest(estimator: Forecaster, table: ForecastTable, start: int) -> None:
@@ -142,7 +152,5 @@ def _series(table: ForecastTable) -> Any:
 
 def _check_model(estimator: Forecaster) -> None:
     """Raise for impossible sizes before they are counted with."""
-    from lamina.errors import check_number
-
     for name in ("window", "horizon"):
         check_number(f"--{name}", getattr(estimator, name), at_least=1, whole=True)

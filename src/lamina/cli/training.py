@@ -8,6 +8,79 @@ from typing import Any
 
 from lamina.errors import DivergenceError, InputError
 
+CELLS = ("lstm", "gru", "rnn")
+"""Families of recurrent networks."""
+
+
+def refuse(expected: str, got: str, **options: Any) -> None:
+    """Raise for the first option that was given: what is to be done has no use for it."""
+    for name, given in options.items():
+        if given is not None and given is not False and given != []:
+            raise InputError(
+                f"--{name.replace('_', '-')} expected {expected}, got {got}. Leave it out."
+            )
+
+
+def family_for(told: str | None, train: Any, shaped: bool) -> str:
+    """Return the family of the network: as told if it takes such data, else what is usual.
+
+    Parameters
+    ----------
+    told : str or None
+        ``--model``.
+    train : Dataset
+        What to train on.
+    shaped : bool
+        Whether ``--series-shape`` says that rows of numbers are series.
+    """
+    series = train.kind in ("series", "text") or shaped
+    if told is None:
+        return "lstm" if series else "mlp"
+    if series and told not in CELLS:
+        what = "texts" if train.kind == "text" else "series"
+        raise InputError(
+            f"--model expected one of {', '.join(CELLS)} for {what}, got {told!r}. "
+            f"{'Choose one of them.' if not shaped else 'Leave --series-shape out.'}"
+        )
+    if not series and told in CELLS:
+        remedies = {
+            "table": "For a row a step name --series-id and --time, for texts --text; for a series "
+            "a row, --series-shape STEPSxCHANNELS.",
+            "array": "Say what a row is: --series-shape STEPSxCHANNELS.",
+        }
+        remedy = remedies.get(train.kind, "Use --model conv.")
+        raise InputError(
+            f"--model {told} expected series or texts, got {train.source}, {train.kind} of "
+            f"{len(train):,} rows. {remedy}"
+        )
+    return told
+
+
+def encoder_of(train: Any, series_shape: Any, unknown: str | None) -> Any:
+    """Return the unfitted encoder for what is trained on; none where rows are told to be series.
+
+    Parameters
+    ----------
+    train : Dataset
+        What to train on.
+    series_shape : tuple or None
+        ``--series-shape``.
+    unknown : str or None
+        ``--unknown``, for texts.
+    """
+    from dataclasses import replace
+
+    from lamina.errors import check_choice
+    from lamina.estimators.recurrent import WORDS
+    from lamina.formats.encoders import encoder_for
+
+    if unknown is not None and train.kind != "text":
+        refuse("texts, --text COLUMN", f"{train.kind} data", unknown=unknown)
+    if train.kind == "text":
+        unknown = check_choice("--unknown", unknown or WORDS.unknown, ("error", "replace"))
+        return replace(WORDS, reading=train.reading, unknown=unknown)
+    return encoder_for(train) if series_shape is None else None
+
 
 def estimator_of(name: str, settings: dict[str, Any]) -> Any:
     """Return the estimator of that name with the settings that were given, all of which it has."""
@@ -92,3 +165,12 @@ def fit_text(data: str, settings: dict[str, Any], path: Path) -> None:
     bits = estimator.history_["val_bits_per_code"][-1]
     show.line("held out", f"{bits:.3f} bits per {estimator.level}, {edge:,} characters")
     save(estimator, path)
+
+
+def check_predicts(estimator: Any) -> None:
+    """Raise for a language model, which writes texts and predicts no rows."""
+    if type(estimator).__name__ == "CharacterModel":
+        raise InputError(
+            "The model expected to be one that predicts a class or a value a row, got a language "
+            "model. Let it write: lamina generate MODEL."
+        )

@@ -18,6 +18,13 @@ def evaluate(
         str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
+    series_id: Annotated[
+        str | None,
+        typer.Option(help="The column of a row's series; as in training if left out."),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="The column of a row's time; as in training if left out.")
+    ] = None,
     png: Annotated[
         Path | None, typer.Option(help="Draw the confusion matrix into this file.")
     ] = None,
@@ -25,7 +32,8 @@ def evaluate(
     """Measure a saved model: loss and accuracy, by class; or errors and R²."""
     from lamina.cache import use_compilation_cache
     from lamina.cli import data as sources
-    from lamina.cli import measure, show
+    from lamina.cli import measure, show, training
+    from lamina.cli import reading as readings
     from lamina.estimators.persistence import load
     from lamina.formats.read import has_test_part
 
@@ -35,9 +43,13 @@ def evaluate(
     if type(estimator).__name__ == "Forecaster":
         from lamina.cli import forecasting
 
-        forecasting.refuse(target=target, size=size, skip_bad=skip_bad, png=png)
+        training.refuse(
+            "a model of rows", "one that forecasts series", target=target, size=size,
+            skip_bad=skip_bad, png=png, series_id=series_id, time=time,
+        )  # fmt: skip
         forecasting.evaluate(estimator, model, data)
         return
+    training.check_predicts(estimator)
     names = estimator.target_names_
     dataset = sources.read_labelled(
         data,
@@ -45,7 +57,9 @@ def evaluate(
         part="test" if has_test_part(data) else None,
         size=sources.size_for(estimator, data, size),
         skip_bad=skip_bad,
+        reading=readings.as_trained(estimator, data, series_id, time),
     )
+    readings.check_kind(estimator, dataset)
     figures = estimator.evaluate(dataset.X, dataset.y)
     show.line("model", f"{model}: {type(estimator).__name__}")
     show.line("data", f"{dataset.source}: {len(dataset):,} rows")

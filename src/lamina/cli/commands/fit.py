@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lamina.cli.training import CELLS
 from lamina.errors import InputError, check_choice, check_number
 
 MODELS = {
@@ -20,13 +21,12 @@ MODELS = {
 }
 """Estimators by the name of their family: for classes, for values."""
 
-CELLS = ("lstm", "gru", "rnn")
-
 _data = partial(typer.Option, rich_help_panel="Data")
 _network = partial(typer.Option, rich_help_panel="Network")
 _convolutional = partial(typer.Option, rich_help_panel="Network: conv")
 _recurrent = partial(typer.Option, rich_help_panel="Network: lstm, gru, rnn")
 _forecast = partial(typer.Option, rich_help_panel="Forecast")
+_series = partial(typer.Option, rich_help_panel="Data: series, texts and sounds")
 _training = partial(typer.Option, rich_help_panel="Training")
 _output = partial(typer.Option, rich_help_panel="Output")
 
@@ -56,14 +56,40 @@ def fit(
         str | None,
         _data(help="What rows of numbers are: HEIGHTxWIDTHxCHANNELS."),
     ] = None,
-    series_shape: Annotated[
-        str | None, _data(help="What rows of numbers are: STEPSxCHANNELS.")
+    series_id: Annotated[
+        str | None,
+        _series(help="For a table with a row a step: the column that says which series it is of."),
     ] = None,
+    time: Annotated[
+        str | None,
+        _series(
+            help="The column of times, numbers or dates, that orders the rows of a series; for a "
+            "forecast found if left out."
+        ),
+    ] = None,
+    series_shape: Annotated[
+        str | None, _series(help="What rows of numbers are: STEPSxCHANNELS.")
+    ] = None,
+    text: Annotated[
+        str | None, _series(help="The column of texts to classify, or to predict a value from.")
+    ] = None,
+    unknown: Annotated[
+        str | None,
+        _series(help="Words of a text never seen in training: error, or replace (usual)."),
+    ] = None,
+    sound: Annotated[
+        str | None, _series(help="What describes a frame of sound: log-mel (usual) or samples.")
+    ] = None,
+    frame: Annotated[float | None, _series(help="Seconds in a frame; 0.025 if left out.")] = None,
+    hop: Annotated[
+        float | None, _series(help="Seconds from frame to frame; 0.01 if left out.")
+    ] = None,
+    bands: Annotated[int | None, _series(help="Bands of log-mel; 40 if left out.")] = None,
     model: Annotated[
         str | None,
         _network(
-            help=f"The network: {', '.join(MODELS)}. If left out mlp; lstm for a text, gru for a "
-            "forecast."
+            help=f"The network: {', '.join(MODELS)}. If left out mlp; lstm for series and "
+            "texts, gru for a forecast."
         ),
     ] = None,
     hidden: Annotated[str | None, _network(help="Units of each hidden layer: 256,128.")] = None,
@@ -96,7 +122,6 @@ def fit(
     ] = None,
     horizon: Annotated[int | None, _forecast(help="Steps to forecast.")] = None,
     season: Annotated[int | None, _forecast(help="Steps of a season; found if left out.")] = None,
-    time: Annotated[str | None, _forecast(help="The column of dates; found if left out.")] = None,
     exogenous: Annotated[
         str | None,
         _forecast(help="Columns to read beside the forecast ones: a,b or all."),
@@ -139,10 +164,10 @@ def fit(
     """Train a network on a file and save it."""
     from lamina.cli import data as sources
     from lamina.cli import measure, show, training
-    from lamina.formats.encoders import encoder_for
+    from lamina.cli import reading as readings
 
     show.warnings_as_lines()
-    model = _model(model, generate_level, forecast)
+    _check_family(model, generate_level, forecast)
     check_choice("--task", task, TASKS)
     check_number("--seed", seed, at_least=0, whole=True)
     check_number("--test-fraction", test_fraction, at_least=0, below=1)
@@ -152,35 +177,46 @@ def fit(
         image_shape=_numbers("--image-shape", image_shape, "x"), average_weights=average_weights,
         activation=activation, init=init, dropout=dropout, loss=loss, pooling=pooling,
         series_shape=_numbers("--series-shape", series_shape, "x"), level=generate_level,
-        window=window, horizon=horizon, season=season, cell=model if model in CELLS else None,
+        window=window, horizon=horizon, season=season,
         penalty=penalty, alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer,
         learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
         max_epochs=epochs, early_stopping=early_stopping, class_weight=class_weight,
         precision=precision, random_state=seed, verbose=0 if quiet else 1,
     )  # fmt: skip
     path = _writable(out, data)
+    of_rows = {"target": target, "test": test, "validation": validation, "drop": drop}
+    of_rows |= {"size": size, "skip_bad": skip_bad, "series_id": series_id, "text": text}
+    of_rows |= {"unknown": unknown, "sound": sound, "frame": frame, "hop": hop, "bands": bands}
     if generate_level is not None:
-        training.fit_text(data, settings, path)
+        of_series = {"time": time, "forecast": forecast, "exogenous": exogenous}
+        training.refuse("a labelled data set", "a text to learn to write", **of_rows, **of_series)
+        training.fit_text(data, settings | {"cell": model or "lstm"}, path)
         return
     if forecast is not None:
-        from lamina.cli import forecasting
-
-        forecasting.refuse(
-            target=target, test=test, validation=validation, drop=drop, size=size, skip_bad=skip_bad
-        )
+        training.refuse("a model of rows", "one that forecasts series", **of_rows)
+        settings["cell"] = model or "gru"
         _fit_series(data, forecast, time, exogenous, test_fraction, settings, path)
         return
+    training.refuse("--forecast COLUMNS beside it", "none", exogenous=exogenous)
+    told = readings.told(
+        series_id=series_id, time=time, text=text, sound=sound, frame=frame, hop=hop, bands=bands
+    )
     reading: dict[str, Any] = {
         "drop": drop or (),
         "size": sources.image_size(size),
         "skip_bad": skip_bad,
+        "reading": told,
     }
     train, held_out = sources.train_and_test(data, target, test, test_fraction, seed, **reading)
     assert train.y is not None
+    model = training.family_for(model, train, settings["series_shape"] is not None)
+    settings["cell"] = model if model in CELLS else None
     classify = sources.is_classification(train.y) if task == "auto" else task == "classify"
     estimator = training.estimator_of(MODELS[model][0 if classify else 1], settings)
-    estimator.encoder = encoder_for(train)
-    validate = None if validation is None else sources.read_labelled(validation, target, **reading)
+    estimator.encoder = training.encoder_of(train, settings["series_shape"], unknown)
+    validate = None
+    if validation is not None:
+        validate = sources.read_like(train, validation, target, **reading)
 
     show.line("data", f"{train.source}: {len(train):,} rows to train on")
     y = sources.with_name(train.y, target)
@@ -197,15 +233,15 @@ def fit(
     training.save(estimator, path)
 
 
-def _model(told: str | None, generate_level: str | None, forecast: str | None) -> str:
-    """Return the family of the network, as told or as the task suggests."""
+def _check_family(told: str | None, generate_level: str | None, forecast: str | None) -> None:
+    """Raise for a family of networks that there is not, or that does not do the task."""
+    if told is None:
+        return
     if forecast is None and generate_level is None:
-        return check_choice("--model", told or "mlp", MODELS)
-    usual = "lstm" if forecast is None else "gru"
-    if told is not None and told not in CELLS:
+        check_choice("--model", told, MODELS)
+    elif told not in CELLS:
         task = "--generate-level" if forecast is None else "--forecast"
         raise InputError(f"{task} expected --model {', '.join(CELLS)}, got {told!r}.")
-    return told or usual
 
 
 def _fit_series(

@@ -26,12 +26,27 @@ def predict(
         str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
+    series_id: Annotated[
+        str | None,
+        typer.Option(help="The column of a row's series; as in training if left out."),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="The column of a row's time; as in training if left out.")
+    ] = None,
+    unknown: Annotated[
+        str | None,
+        typer.Option(help="Words never seen in training: error, or replace; as in training."),
+    ] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Steps to forecast, at most those trained for.")
+    ] = None,
 ) -> None:
     """Predict with a saved model, a row of output for each row of input."""
     import numpy as np
 
     from lamina.cache import use_compilation_cache
-    from lamina.cli import show
+    from lamina.cli import reading as readings
+    from lamina.cli import show, training
     from lamina.cli.data import size_for
     from lamina.estimators.persistence import load
     from lamina.formats.read import has_test_part, read
@@ -43,18 +58,31 @@ def predict(
     if type(estimator).__name__ == "Forecaster":
         from lamina.cli import forecasting
 
-        forecasting.refuse(proba=proba, size=size, skip_bad=skip_bad)
-        forecasting.predict(estimator, data, out)
+        training.refuse(
+            "a model of rows", "one that forecasts series", proba=proba, size=size,
+            skip_bad=skip_bad, series_id=series_id, time=time, unknown=unknown,
+        )  # fmt: skip
+        forecasting.predict(estimator, data, out, horizon)
         return
-    part = "test" if has_test_part(data) else None
-    dataset = read(data, part=part, size=size_for(estimator, data, size), skip_bad=skip_bad)
+    training.refuse("a model that forecasts", type(estimator).__name__, horizon=horizon)
+    training.check_predicts(estimator)
+    readings.treat_unknown(estimator, unknown)
+    dataset = read(
+        data,
+        part="test" if has_test_part(data) else None,
+        size=size_for(estimator, data, size),
+        skip_bad=skip_bad,
+        reading=readings.as_trained(estimator, data, series_id, time),
+    )
+    readings.check_kind(estimator, dataset)
     unseen = getattr(getattr(estimator, "encoder_", None), "unseen", lambda X: {})(dataset.X)
     for column, count in unseen.items():
         if count:
             print_to_stderr(f"column {column!r}: {count} rows hold a value not seen in training.")
     columns = {}
     if dataset.row_names:
-        columns["file"] = np.array(dataset.row_names)
+        title = "file" if dataset.reading is None else dataset.reading.row_title
+        columns[title] = np.array(dataset.row_names)
     predicted = estimator.predict(dataset.X)
     names = estimator.target_names_ or ("prediction",)
     if predicted.ndim == 1:
@@ -77,7 +105,7 @@ def predict(
         print(pd.DataFrame(columns).to_csv(index=False), end="")
         return
     write_predictions(out, columns)
-    show.line("saved", f"{out}: {len(dataset):,} predictions of {', '.join(names)}")
+    show.line("saved", f"{out}: {len(predicted):,} predictions of {', '.join(names)}")
 
 
 def print_to_stderr(text: str) -> None:
