@@ -1,0 +1,113 @@
+"""The native recurrent sweep: the rule of `lamina.kernels.recurrence`, run by ``native/recurrence.cc``.
+
+States and gates are saved in the layout of the C++ kernel: the units padded to whole vectors, the
+state before the first step beside those after each.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from lamina.kernels.native.library import call, lanes
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
+
+    from lamina.kernels.cells import State
+
+_SLOTS = 4  # as in native/cells.h
+_NONE = (0,)  # the shape of an array that is not there
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def sweep(
+    cell: str,
+    reverse: bool,
+    X: Float[Array, "t n m"],
+    W_x: Float[Array, "m gh"],
+    W_h: Float[Array, "h gh"],
+    b: Float[Array, " b"],
+    initial: State,
+    lengths: Int[Array, " n"] | None,
+) -> tuple[Float[Array, "t n h"], State]:
+    """Return the state h after each step, held where a row is over, and the last state."""
+    saved = _swept(cell, reverse, X, W_x, W_h, b, initial, lengths, keep=False)
+    return _states(saved, W_h.shape[0], reverse, len(initial))
+
+
+def _swept(cell, reverse, X, W_x, W_h, b, initial, lengths, keep):
+    """Return h (t + 1, n, padded), c (the same, or without ``keep`` one step), and the gates."""
+    t, n, _ = X.shape
+    padded, gates = _padded(cell, W_h.shape[0])
+    c = (t + 1 if keep else 1, n, padded) if len(initial) > 1 else _NONE
+    results = [
+        jax.ShapeDtypeStruct(shape, jnp.float32)
+        for shape in ((t + 1, n, padded), c, (t, n, gates) if keep and gates else _NONE)
+    ]
+    none = jnp.zeros(_NONE, jnp.float32)
+    h_initial, c_initial = initial if len(initial) > 1 else (initial[0], none)
+    lengths = jnp.zeros(_NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
+    arguments = (X, W_x, W_h, b, h_initial, c_initial, lengths)
+    return call(f"{cell}_forward", results, *arguments, reverse=reverse, keep=keep)
+
+
+def _padded(cell: str, units: int) -> tuple[int, int]:
+    """Return the units padded to whole groups, and how many numbers the gates of a row are."""
+    group = _SLOTS * lanes() if cell.startswith("rnn") else lanes()
+    padded = -(-units // group) * group
+    return padded, 0 if cell.startswith("rnn") else padded * _SLOTS
+
+
+def _states(saved, units, reverse, parts):
+    states, c, _ = saved
+    after, last = (states[:-1], 0) if reverse else (states[1:], -1)
+    final = tuple(part[last, :, :units] for part in (states, c)[:parts])
+    return after[:, :, :units], final
+
+
+def _forward(cell, reverse, X, W_x, W_h, b, initial, lengths):
+    wants_dX = X.perturbed
+    X, W_x, W_h, b, lengths = (a if a is None else a.value for a in (X, W_x, W_h, b, lengths))
+    initial = tuple(part.value for part in initial)
+    saved = _swept(cell, reverse, X, W_x, W_h, b, initial, lengths, keep=True)
+    results = _states(saved, W_h.shape[0], reverse, len(initial))
+    return results, (X, W_x, W_h, b, lengths, saved, wants_dX)
+
+
+def _backward(cell, reverse, residuals, gradients):
+    X, W_x, W_h, b, lengths, (h, c, gates), wants_dX = residuals
+    dstates, dfinal = gradients
+    none = jnp.zeros(_NONE, jnp.float32)
+    dstates = none if isinstance(dstates, SymbolicZero) else dstates
+    dfinal = tuple(
+        jnp.zeros(part.shape, jnp.float32) if isinstance(part, SymbolicZero) else part
+        for part in dfinal
+    )
+    n, units = X.shape[1], W_h.shape[0]
+    state = (n, units)
+    shapes = (X.shape if wants_dX else _NONE, W_x.shape, W_h.shape, b.shape, state)
+    shapes += (state if len(dfinal) > 1 else _NONE,)
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    steps = jnp.zeros(_NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
+    arguments = (
+        X,
+        W_x,
+        W_h,
+        h,
+        c,
+        gates,
+        steps,
+        dstates,
+        *dfinal,
+        *(() if len(dfinal) > 1 else (none,)),
+    )
+    dX, dW_x, dW_h, db, *dinitial = call(f"{cell}_backward", results, *arguments, reverse=reverse)
+    return (dX if wants_dX else None), dW_x, dW_h, db, tuple(dinitial[: len(dfinal)]), None
+
+
+sweep.defvjp(_forward, _backward, symbolic_zeros=True)
