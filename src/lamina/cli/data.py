@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from lamina.errors import InputError
 from lamina.formats.dataset import Dataset
 from lamina.formats.read import has_test_part, is_images, read
+from lamina.formats.readings import LongTable, TextColumn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +20,17 @@ MOST_INTEGER_CLASSES = 20
 
 def read_labelled(path: str | Path, target: str | None, **options: Any) -> Dataset:
     """Read data that must have targets; a table needs to be told which column."""
+    if target is None and isinstance(options.get("reading"), LongTable):
+        raise InputError(
+            f"{path} expected a target for each series, got none named. Name its column: "
+            f"--target NAME."
+        )
     dataset = read(path, target=target, **options)
     if dataset.y is None:
         remedy = "Name its column: --target NAME." if dataset.kind == "table" else ""
         if dataset.kind == "table":
             remedy += f" Columns: {', '.join(map(str, list(dataset.X.columns)[:20]))}."  # type: ignore
-        elif dataset.reading is not None and dataset.reading.row_title != "file":
+        elif isinstance(dataset.reading, TextColumn):
             remedy = "Name its column: --target NAME."
         elif dataset.kind == "text":
             remedy = "Train a language model, --generate-level char, or give a table of texts."
@@ -100,3 +107,39 @@ def image_size(text: str | None) -> tuple[int, int] | None:
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise InputError(f"--size expected HEIGHTxWIDTH like 32x32; got {text!r}.")
     return int(height), int(width)
+
+
+def rows_of_numbers(dataset: Dataset, names: Any = None, remedy: str = "") -> Dataset:
+    """Return a data set whose rows are to be series: of a table these columns, all numbers.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Any; only tables are looked at.
+    names : sequence of str, optional
+        The columns that a model was trained on; None for all.
+    remedy : str
+        What to do about a column that is not numbers.
+    """
+    if dataset.kind != "table":
+        return dataset
+    frame: Any = dataset.X
+    for name in frame.columns if names is None else names:
+        if name not in frame.columns:
+            raise InputError(
+                f"{dataset.source} expected a column {name!r}, as in training, got the columns "
+                f"{', '.join(map(repr, frame.columns[:20]))}. Rename or add it."
+            )
+        if frame[name].dtype.kind not in "buif":
+            raise InputError(
+                f"{dataset.source} expected numbers in every column, as a row is a series, got "
+                f"{str(frame[name].iloc[0])[:40]!r} in column {name!r}. {remedy}"
+            )
+        missing = frame[name].isna().to_numpy()
+        if missing.any():
+            raise InputError(
+                f"{dataset.source} expected a number in every row, as a row is a series, got none "
+                f"in row {missing.argmax() + 1} below the header, column {name!r}. Fill it in or "
+                f"delete that row."
+            )
+    return dataset if names is None else replace(dataset, X=frame[list(names)])

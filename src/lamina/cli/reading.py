@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from lamina.cli.data import rows_of_numbers
 from lamina.errors import InputError, check_choice
 from lamina.formats.dataset import Dataset
 from lamina.formats.read import can_read_as
@@ -95,9 +96,12 @@ def as_trained(
     return replace(kept, id=series_id or kept.id, time=time or kept.time)
 
 
-def check_kind(estimator: Any, dataset: Dataset) -> None:
-    """Raise unless a model of series or texts is given such."""
+def as_model_takes(estimator: Any, dataset: Dataset) -> Dataset:
+    """Return the data set for a model, or raise where one of series or texts is given others."""
     encoder = getattr(estimator, "encoder_", None)
+    if encoder is None and getattr(estimator, "series_shape", None) is not None:
+        names = getattr(estimator, "feature_names_in_", None)
+        return rows_of_numbers(dataset, names, "Take it out of the table.")
     if isinstance(encoder, SeriesEncoder) and dataset.kind != "series":
         remedy = " Name its columns: --series-id NAME --time NAME."
         raise InputError(
@@ -109,6 +113,7 @@ def check_kind(estimator: Any, dataset: Dataset) -> None:
             f"{dataset.source} expected texts, as the model was trained on, got "
             f"{_kind(dataset)}. Give a .txt file, or a table with the column of training."
         )
+    return dataset
 
 
 def treat_unknown(estimator: Any, unknown: str | None) -> None:

@@ -33,6 +33,8 @@ def family_for(told: str | None, train: Any, shaped: bool) -> str:
     shaped : bool
         Whether ``--series-shape`` says that rows of numbers are series.
     """
+    if shaped and train.kind in ("series", "text"):
+        refuse("rows of numbers", f"{train.kind} data", series_shape=shaped)
     series = train.kind in ("series", "text") or shaped
     if told is None:
         return "lstm" if series else "mlp"
@@ -70,6 +72,7 @@ def encoder_of(train: Any, series_shape: Any, unknown: str | None) -> Any:
     """
     from dataclasses import replace
 
+    from lamina.cli.data import rows_of_numbers
     from lamina.errors import check_choice
     from lamina.estimators.recurrent import WORDS
     from lamina.formats.encoders import encoder_for
@@ -79,7 +82,10 @@ def encoder_of(train: Any, series_shape: Any, unknown: str | None) -> Any:
     if train.kind == "text":
         unknown = check_choice("--unknown", unknown or WORDS.unknown, ("error", "replace"))
         return replace(WORDS, reading=train.reading, unknown=unknown)
-    return encoder_for(train) if series_shape is None else None
+    if series_shape is None:
+        return encoder_for(train)
+    rows_of_numbers(train, remedy="Leave it out: --drop NAME.")
+    return None
 
 
 def estimator_of(name: str, settings: dict[str, Any]) -> Any:

@@ -113,8 +113,9 @@ def read_forecast_table(
     if len(frame) < 3:
         raise InputError(f"{path} expected at least 3 rows to be steps in time, got {len(frame)}.")
     if time is None:
-        free = (name for name in frame.columns if name not in (*targets, *asked))
-        time = next((name for name in free if _dates(frame[name])), None)
+        free = [name for name in frame.columns if name not in (*targets, *asked)]
+        tests = (_dates, _mostly_dates)  # the second finds the column to complain about
+        time = next((name for found in tests for name in free if found(frame[name])), None)
     index, frequency, written = _times(path, frame, time)
     frame = frame.set_axis(index, axis=0)
     if exogenous == ALL:
@@ -151,6 +152,16 @@ def _dates(column: Any) -> list[pd.DatetimeIndex]:
         if dates.year.min() >= EARLIEST_YEAR:  # type: ignore
             found.append(dates)
     return found
+
+
+def _mostly_dates(column: Any) -> bool:
+    """Whether a column was meant to hold dates: more than half of its cells are."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column):
+        return False
+    dates: Any = pd.to_datetime(column.astype(str), format="ISO8601", errors="coerce", utc=True)
+    return bool((dates.dt.year >= EARLIEST_YEAR).mean() > 0.5)
 
 
 def _times(path: Any, frame: Any, name: str | None) -> tuple[Any, str | int, str | None]:

@@ -94,7 +94,8 @@ class Vocabulary:
             at = int((codes == beyond).argmax())
             raise InputError(
                 f"Vocabulary expected {self._noun}s as in its fit, got {tokens[at]!r} at position "
-                f"{at} of the text's {self._noun}s. Fit with it, or encode with unknown='replace'."
+                f"{at} of the text's {self._noun}s. Fit with it, or replace it: unknown='replace', "
+                f"on the command line --unknown replace."
             )
         return codes
 

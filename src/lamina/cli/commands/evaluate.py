@@ -59,7 +59,7 @@ def evaluate(
         skip_bad=skip_bad,
         reading=readings.as_trained(estimator, data, series_id, time),
     )
-    readings.check_kind(estimator, dataset)
+    dataset = readings.as_model_takes(estimator, dataset)
     figures = estimator.evaluate(dataset.X, dataset.y)
     show.line("model", f"{model}: {type(estimator).__name__}")
     show.line("data", f"{dataset.source}: {len(dataset):,} rows")

@@ -74,7 +74,7 @@ def predict(
         skip_bad=skip_bad,
         reading=readings.as_trained(estimator, data, series_id, time),
     )
-    readings.check_kind(estimator, dataset)
+    dataset = readings.as_model_takes(estimator, dataset)
     unseen = getattr(getattr(estimator, "encoder_", None), "unseen", lambda X: {})(dataset.X)
     for column, count in unseen.items():
         if count:
