@@ -131,3 +131,28 @@ def test_refused_with_a_model(model, lamina):
     assert "--horizon expected a model that has it" in lamina(
         "fit", "shop.csv", "--target", "sold", "--horizon", 3
     ).err  # fmt: skip
+
+
+def test_fewer_steps_than_trained_but_not_more(model, lamina):
+    shop().to_csv("shop.csv", index=False)
+    every = lamina("predict", model[0], "shop.csv").out.splitlines()
+    fewer = lamina("predict", model[0], "shop.csv", "--horizon", 2)
+    assert fewer.out.splitlines() == every[:3]
+    for horizon, words in (
+        (5, "--horizon expected at most 4 steps, as many as the model was trained to forecast"),
+        (0, "--horizon expected a whole number at least 1; got 0"),
+    ):
+        outcome = lamina("predict", model[0], "shop.csv", "--horizon", horizon)
+        assert outcome.status == 2
+        assert words in outcome.err
+    assert "--series-id expected" in lamina("predict", model[0], "shop.csv", "--series-id", "a").err
+
+
+@pytest.mark.parametrize("cell", [None, "soon"])
+def test_one_cell_among_dates_that_is_none(lamina, cell):
+    table = shop()
+    table.loc[7, "Month"] = cell
+    table.to_csv("shop.csv", index=False)
+    outcome = lamina("fit", "shop.csv", *FIT.split())
+    assert outcome.status == 2
+    assert re.search(r"expected dates in column 'Month', got .* in row 8 below", outcome.err)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lamina.errors import InputError
 from lamina.formats.dataset import Dataset
-from lamina.formats.read import has_test_part, is_images, read
+from lamina.formats.read import can_read_as, has_test_part, is_images, read
 from lamina.formats.readings import LongTable, TextColumn
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ MOST_INTEGER_CLASSES = 20
 
 def read_labelled(path: str | Path, target: str | None, **options: Any) -> Dataset:
     """Read data that must have targets; a table needs to be told which column."""
-    if target is None and isinstance(options.get("reading"), LongTable):
+    reading = options.get("reading")
+    if target is None and isinstance(reading, LongTable) and can_read_as(path, reading):
         raise InputError(
             f"{path} expected a target for each series, got none named. Name its column: "
             f"--target NAME."
