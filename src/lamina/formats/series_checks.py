@@ -5,7 +5,7 @@ Who asks says it in words: the encoder of series, and the estimators that take t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def is_listed(X: Any) -> bool:
     )
 
 
-def first_unlike(series: Sequence[np.ndarray], channels: int) -> int | None:
+def first_unlike(series: Iterable[np.ndarray], channels: int) -> int | None:
     """Return which series (t, m) is the first with another number of channels; None if none."""
     return next((i for i, each in enumerate(series) if each.shape[-1] != channels), None)
 
