@@ -1,0 +1,463 @@
+// A = pool(σ(X ∗ W + b)), forward and backward: the twin of src/lamina/kernels/convolution.py.
+//
+// With dY the gradient by X ∗ W + b, which reaches only the cells that won in their pooling window:
+//
+//   dW_t = sum over cells x of X[x + offset_t]ᵀ dY[x]      db = sum over cells of dY
+//   dX[x] = sum over taps t of dY[x - offset_t] W_tᵀ       (Goodfellow et al., Deep Learning, 9.5)
+//
+// σ is relu or linear. Threads take strips of images: a strip with the zeros around it is copied to
+// memory of the thread's own, where taps are runs (taps.h); what is between the convolution and the
+// pooling stays in the cache, and of it only the winners' places, a byte each, are kept. A stride s
+// splits dX into s phases, each a convolution of dY by those taps that meet it.
+#include <numeric>
+
+#include "arrays.h"
+#include "taps.h"
+#include "threads.h"
+
+namespace lamina {
+namespace {
+
+using Numbers = ffi::Span<const int64_t>;
+using Places = ffi::Buffer<ffi::U8>;
+using PlacesResult = ffi::ResultBuffer<ffi::U8>;
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+
+constexpr uint8_t NOWHERE = 255;            // the place of a winner that relu cut off
+constexpr int64_t STRIP_NUMBERS = 1 << 17;  // about what a strip may hold
+constexpr int64_t PRODUCTS = 1 << 18;       // that are worth another thread
+constexpr int64_t SLACK = 4 * LANES;        // numbers that may be read beyond the last, and are not used
+
+// The first `lanes` numbers, all of them in most calls, and then without the detour over memory.
+INLINE Vector load_lanes(const float* from, int64_t lanes) {
+  return lanes == LANES ? load(from) : load_part(from, lanes);
+}
+INLINE void store_lanes(float* to, Vector x, int64_t lanes) {
+  lanes == LANES ? store(to, x) : store_part(to, x, lanes);
+}
+INLINE Integers load_bytes(const uint8_t* from, int64_t lanes) {
+  Bytes bytes = {};
+  lanes == LANES ? memcpy(&bytes, from, LANES) : memcpy(&bytes, from, lanes);
+  return __builtin_convertvector(bytes, Integers);
+}
+INLINE void store_bytes(uint8_t* to, Integers x, int64_t lanes) {
+  const Bytes bytes = __builtin_convertvector(x, Bytes);
+  lanes == LANES ? memcpy(to, &bytes, LANES) : memcpy(to, &bytes, lanes);
+}
+
+int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+struct Sizes {
+  Pair image, window, stride, dilation, origin, pool, pooled;  // origin: the zeros above and left
+  int64_t images, channels, filters, groups;
+
+  Sizes(const Array& X, const Array& W, Pair pooled, Numbers stride, Numbers dilation, Numbers origin,
+        Numbers pool, int64_t groups)
+      : stride{stride[0], stride[1]}, dilation{dilation[0], dilation[1]}, origin{origin[0], origin[1]},
+        pool{pool[0], pool[1]}, pooled(pooled), groups(groups) {
+    const auto x = X.dimensions(), w = W.dimensions();
+    images = x[0], image = {x[1], x[2]}, channels = x[3], window = {w[0], w[1]}, filters = w[3];
+  }
+  int64_t seen() const { return channels / groups; }  // channels by one filter
+  int64_t made() const { return filters / groups; }   // channels by one group
+  bool depthwise() const { return groups > 1 && seen() == 1 && made() == 1; }
+  Pair cells() const { return {pooled.down * pool.down, pooled.right * pool.right}; }  // of X ∗ W, pooled
+  int64_t width() const { return (cells().right - 1) * stride.right + (window.right - 1) * dilation.right + 1; }
+  int64_t rows_seen(int64_t rows) const {
+    return (rows - 1) * stride.down + (window.down - 1) * dilation.down + 1;
+  }
+  // Where weights lie: for the convolution, or for its backward rule by the image.
+  Layout layout(bool transposed) const {
+    const bool across = transposed && !depthwise();
+    return {window.right, seen() * filters, across ? 1 : filters, across ? filters : 1, made()};
+  }
+  // What one thread does next to nothing of in a call.
+  int64_t products() const {
+    return images * cells().down * cells().right * window.down * window.right * seen() * filters;
+  }
+};
+
+// Rows of A in one image.
+struct Strip {
+  int64_t image, begin, end;
+  int64_t rows() const { return end - begin; }
+};
+
+// The strips of all images, dealt out to threads.
+struct Strips {
+  const Sizes& size;
+  int64_t threads, of_image;
+
+  // A strip's row of A takes `row_numbers` of a thread's memory.
+  Strips(const Sizes& size, int64_t limit, int64_t row_numbers) : size(size) {
+    threads = std::max<int64_t>(1, std::min(limit, size.products() / PRODUCTS));
+    const int64_t rows = std::max<int64_t>(1, size.pooled.down);
+    of_image = (rows * row_numbers + STRIP_NUMBERS - 1) / STRIP_NUMBERS;
+    if (size.images < 4 * threads)
+      of_image = std::max(of_image, threads / std::gcd(std::max<int64_t>(1, size.images), threads));
+    of_image = std::max<int64_t>(1, std::min(of_image, rows));
+  }
+  int64_t most_rows() const { return (size.pooled.down + of_image - 1) / of_image; }
+
+  // Call f(thread, strip) for all strips, each thread's in order.
+  template <class F>
+  void for_all(Pool pool, F f) const {
+    parallel_for(pool, threads, [&](int64_t thread) {
+      const Rows own(size.images * of_image, thread, threads);
+      for (int64_t i = own.begin; i < own.end; i++) {
+        const Rows rows(size.pooled.down, i % of_image, of_image);
+        f(thread, Strip{i / of_image, rows.begin, rows.end});
+      }
+    });
+  }
+};
+
+// The filters as the convolution sees them in a strip of the padded image.
+Filters forward_filters(const Sizes& size) {
+  std::vector<Tap> taps;
+  const int64_t row = size.width() * size.channels;
+  for (int64_t i = 0; i < size.window.down; i++)
+    for (int64_t j = 0; j < size.window.right; j++)
+      taps.push_back({{i, j}, i * size.dilation.down * row + j * size.dilation.right * size.channels});
+  if (size.depthwise()) return {1, 1, size.filters, true, taps};
+  return {size.groups, size.seen(), size.made(), false, taps};
+}
+
+// Copy what the cells from row `first` of X ∗ W on see of an image, zero outside of it.
+void copy_padded(const Sizes& size, const float* image, int64_t first, int64_t rows, float* to) {
+  const int64_t c = size.channels, width = size.width(), left = size.origin.right;
+  const int64_t begin = std::clamp<int64_t>(left, 0, width);
+  const int64_t end = std::clamp<int64_t>(left + size.image.right, begin, width);
+  for (int64_t row = 0; row < rows; row++, to += width * c) {
+    const int64_t y = first * size.stride.down - size.origin.down + row;
+    const bool inside = y >= 0 && y < size.image.down && begin < end;
+    std::fill(to, to + (inside ? begin : width) * c, 0.0f);
+    if (!inside) continue;
+    memcpy(to + begin * c, image + (y * size.image.right + begin - left) * c, (end - begin) * c * 4);
+    std::fill(to + end * c, to + width * c, 0.0f);
+  }
+}
+
+// Copy what is on one strip of X.
+void copy_strip(const Sizes& size, const float* X, const Strip& strip, float* to) {
+  copy_padded(size, X + strip.image * size.image.down * size.image.right * size.channels,
+              strip.begin * size.pool.down, size.rows_seen(strip.rows() * size.pool.down), to);
+}
+
+// The largest of the vectors at z + offsets, or one that is not a number; `place` is the first's number.
+INLINE Vector largest(const float* z, const std::vector<ptrdiff_t>& offsets, Integers& place) {
+  Vector most = load(z);
+  place = Integers{};
+  for (int cell = 1; cell < int(offsets.size()); cell++) {
+    const Vector x = load(z + offsets[cell]);
+    const Integers wins = (x > most) | (x != x);
+    most = wins ? x : most;
+    place = wins ? Integers{} + cell : place;
+  }
+  return most;
+}
+
+struct Forward {
+  const Sizes& size;
+  Filters filters;
+  bool relu;
+  const float *X, *b;  // b null where there is none
+  float* A;
+  uint8_t* places;  // null where nobody asks
+  std::vector<ptrdiff_t> offsets;  // of the cells of a pooling window in a thread's rows
+
+  int64_t cell() const { return filters.groups * filters.padded(); }  // numbers
+  int64_t row() const { return size.cells().right * cell(); }
+};
+
+// Numbers `at` to `at` + LANES, or fewer, of each pooled cell of a row: pool, add the bias, apply σ.
+void finish(const Forward& f, const float* z, Vector b, int64_t at, int64_t lanes) {
+  for (int64_t x = 0; x < f.size.pooled.right; x++, z += f.size.pool.right * f.cell(), at += f.size.filters) {
+    Integers place;
+    Vector a = largest(z, f.offsets, place) + b;
+    if (f.relu) {
+      place = a > 0.0f ? place : Integers{} + NOWHERE;
+      a = lamina::relu(a);
+    }
+    store_lanes(f.A + at, a, lanes);
+    if (f.places) store_bytes(f.places + at, place, lanes);
+  }
+}
+
+// One row of A from the rows z of X ∗ W.
+void finish_row(const Forward& f, const float* z, int64_t row) {
+  const Filters& filters = f.filters;
+  for (int64_t g = 0; g < filters.groups; g++)
+    for (int64_t first = 0; first < filters.outputs; first += LANES) {
+      const int64_t lanes = std::min<int64_t>(LANES, filters.outputs - first);
+      const int64_t filter = g * filters.outputs + first;
+      const int64_t at = row * f.size.pooled.right * f.size.filters + filter;
+      const Vector b = f.b ? load_lanes(f.b + filter, lanes) : Vector{};
+      finish(f, z + g * filters.padded() + first, b, at, lanes);
+    }
+}
+
+void forward_strip(const Forward& f, const Strip& strip, float* image, float* z) {
+  const Sizes& size = f.size;
+  const int64_t row = size.width() * size.channels;
+  copy_strip(size, f.X, strip, image);
+  for (int64_t y = 0; y < strip.rows(); y++) {
+    for (int64_t i = 0; i < size.pool.down; i++)
+      convolve_row(f.filters, image + (y * size.pool.down + i) * size.stride.down * row,
+                   size.stride.right * size.channels, z + i * f.row(), f.cell(), f.filters.padded(),
+                   size.cells().right);
+    finish_row(f, z, strip.image * size.pooled.down + strip.begin + y);
+  }
+}
+
+Pair size_of_images(const ffi::Span<const int64_t>& dimensions) { return {dimensions[1], dimensions[2]}; }
+
+// Write A, and the winners' places unless `places` is empty.
+Status forward(Pool pool, Array X, Array W, Array b, Result A, PlacesResult places, Numbers stride,
+               Numbers dilation, Numbers origin, Numbers window, int64_t groups, bool relu, int64_t threads) {
+  const Sizes size(X, W, size_of_images(A->dimensions()), stride, dilation, origin, window, groups);
+  if (A->element_count() == 0) return Status::Success();
+  Workspace work;
+  Forward f{size, forward_filters(size), relu, X.typed_data(),
+            b.element_count() ? b.typed_data() : nullptr, A->typed_data(),
+            places->element_count() ? places->typed_data() : nullptr, {}};
+  pack(work, f.filters, W.typed_data(), size.layout(false));
+  for (int64_t i = 0; i < size.pool.down; i++)
+    for (int64_t j = 0; j < size.pool.right; j++) f.offsets.push_back(i * f.row() + j * f.cell());
+  const int64_t row = size.width() * size.channels;
+  const Strips strips(size, thread_count(pool, threads), row * size.stride.down * size.pool.down);
+  std::vector<float*> images, products;
+  for (int64_t i = 0; i < strips.threads; i++) {
+    images.push_back(work.take(size.rows_seen(strips.most_rows() * size.pool.down) * row + SLACK));
+    products.push_back(work.take(size.pool.down * f.row()));
+  }
+  strips.for_all(pool, [&](int64_t thread, Strip strip) {
+    forward_strip(f, strip, images[thread], products[thread]);
+  });
+  return Status::Success();
+}
+
+// The cells of dX that the same taps meet, `stride` apart along one axis: from `first` on, `count` of
+// them; cell first + k stride is met by cell `source` + k of dY and those before it.
+struct Phase {
+  int64_t first, count, source;
+  Phase(int64_t phase, int64_t stride, int64_t origin, int64_t cells) {
+    first = phase - origin - floor_divide(phase - origin, stride) * stride;
+    count = std::max<int64_t>(0, (cells - first + stride - 1) / stride);
+    source = floor_divide(first + origin, stride);
+  }
+};
+
+// One phase down and right, and the filters turned for it.
+struct Turned {
+  Phase down, right;
+  Filters filters;
+};
+
+struct Backward {
+  const Sizes& size;
+  Filters filters;
+  bool relu;
+  const float *X, *A, *dA;
+  const uint8_t* places;
+  float* dX;                    // null where it is not wanted
+  bool wants_dW;
+  std::vector<Turned> turned;   // one for each phase
+  Pair before{0, 0};            // zeros, or rows of the strip before, around dY for dX
+  int64_t width = 0;            // of dY with them
+  int64_t below = 0, above = 0; // rows of dY outside of the image that dX sees
+
+  int64_t row() const { return width * size.filters; }
+};
+
+// What a thread works with; its sums, packed as the filters, and db padded to whole vectors.
+struct Scratch {
+  float *image, *dY, *dW, *db;
+};
+
+// The taps that meet cells of one phase, in the order of their offsets in dY.
+Filters turned_filters(const Backward& b, Pair phase) {
+  const Sizes& s = b.size;
+  std::vector<Tap> taps;
+  for (int64_t i = s.window.down - 1; i >= 0; i--)
+    for (int64_t j = s.window.right - 1; j >= 0; j--) {
+      const int64_t down = i * s.dilation.down, right = j * s.dilation.right;
+      if (down % s.stride.down == phase.down && right % s.stride.right == phase.right)
+        taps.push_back({{i, j}, -(down / s.stride.down * b.row() + right / s.stride.right * s.filters)});
+    }
+  if (s.depthwise()) return {1, 1, s.channels, true, taps};
+  return {s.groups, s.made(), s.seen(), false, taps};
+}
+
+// How many cells before a cell of dX taps reach in dY, and the last that dX sees.
+int64_t reach(int64_t window, int64_t dilation, int64_t stride) { return (window - 1) * dilation / stride; }
+int64_t last_seen(int64_t cells, int64_t origin, int64_t stride) {
+  return floor_divide(cells - 1 + origin, stride);
+}
+
+// Prepare what the backward rule by the image needs.
+void turn(Workspace& work, Backward& b, const float* W) {
+  const Sizes& s = b.size;
+  b.before = {reach(s.window.down, s.dilation.down, s.stride.down),
+              reach(s.window.right, s.dilation.right, s.stride.right)};
+  b.above = std::max<int64_t>(0, -floor_divide(s.origin.down, s.stride.down));
+  b.below = std::max<int64_t>(0, last_seen(s.image.down, s.origin.down, s.stride.down) + 1 - s.cells().down);
+  b.before.right += std::max<int64_t>(0, -floor_divide(s.origin.right, s.stride.right));
+  const int64_t last = last_seen(s.image.right, s.origin.right, s.stride.right);
+  b.width = b.before.right + std::max(s.cells().right, last + 1);
+  for (int64_t i = 0; i < s.stride.down; i++)
+    for (int64_t j = 0; j < s.stride.right; j++) {
+      const Phase down(i, s.stride.down, s.origin.down, s.image.down);
+      const Phase right(j, s.stride.right, s.origin.right, s.image.right);
+      if (down.count == 0 || right.count == 0) continue;
+      b.turned.push_back({down, right, turned_filters(b, {i, j})});
+      pack(work, b.turned.back().filters, W, s.layout(true));
+    }
+}
+
+// Rows of dY: [begin, end) are the strip's, of which db and dW are made, [first, last) what dX sees.
+struct GradientRows {
+  int64_t begin, end, first, last;
+  GradientRows(const Backward& b, const Strip& strip) {
+    begin = strip.begin * b.size.pool.down, end = strip.end * b.size.pool.down;
+    first = begin - b.before.down - (begin == 0 ? b.above : 0);
+    last = end + (end == b.size.cells().down ? b.below : 0);
+  }
+};
+
+// The vector of dY at cell x of a row in pooled coordinates: `at` is where the filters' numbers begin.
+INLINE Vector gradient(const Backward& b, int64_t at, int place, int64_t lanes) {
+  const Vector dA = load_lanes(b.dA + at, lanes);
+  if (b.places) return load_bytes(b.places + at, lanes) == place ? dA : Vector{};
+  return b.relu ? (load_lanes(b.A + at, lanes) > 0.0f ? dA : Vector{}) : dA;
+}
+
+// Row y of dY of an image, LANES filters or fewer from `filter` on; returns their sum.
+Vector gradient_vectors(const Backward& b, int64_t image, int64_t y, int64_t filter, int64_t lanes, float* to) {
+  const Sizes& s = b.size;
+  int64_t at = ((image * s.pooled.down + y / s.pool.down) * s.pooled.right) * s.filters + filter;
+  const int first = int(y % s.pool.down * s.pool.right);
+  Vector sum = {};
+  for (int64_t x = 0; x < s.pooled.right; x++, at += s.filters)
+    for (int64_t j = 0; j < s.pool.right; j++, to += s.filters) {
+      const Vector dY = gradient(b, at, first + int(j), lanes);
+      store_lanes(to, dY, lanes);
+      sum += dY;
+    }
+  return sum;
+}
+
+// Write the rows of dY that a strip needs, zero outside of the image, and add its own to db.
+void fill_gradient(const Backward& b, int64_t image, const GradientRows& rows, const Scratch& scratch) {
+  const Sizes& s = b.size;
+  float* to = scratch.dY;
+  for (int64_t y = rows.first; y < rows.last; y++, to += b.row()) {
+    const bool inside = y >= 0 && y < s.cells().down;
+    const int64_t begin = inside ? b.before.right : b.width, end = begin + (inside ? s.cells().right : 0);
+    std::fill(to, to + begin * s.filters, 0.0f);
+    std::fill(to + end * s.filters, to + b.row(), 0.0f);
+    for (int64_t k = 0; inside && k < s.filters; k += LANES) {
+      const Vector sum = gradient_vectors(b, image, y, k, std::min<int64_t>(LANES, s.filters - k),
+                                          to + begin * s.filters + k);
+      if (y >= rows.begin && y < rows.end) store(scratch.db + k, load(scratch.db + k) + sum);
+    }
+  }
+}
+
+// The cells of dX that begin at the rows of a strip, from its rows of dY.
+void image_gradient(const Backward& b, const Strip& strip, const GradientRows& rows, const float* dY) {
+  const Sizes& s = b.size;
+  float* dX = b.dX + strip.image * s.image.down * s.image.right * s.channels;
+  for (const Turned& t : b.turned) {
+    const int64_t begin = rows.begin == 0 ? rows.begin - b.above : rows.begin;
+    for (int64_t source = std::max(begin, t.down.source); source < rows.last; source++) {
+      const int64_t k = source - t.down.source;
+      if (k >= t.down.count) break;
+      const int64_t y = t.down.first + k * s.stride.down;
+      convolve_row(t.filters, dY + (source - rows.first) * b.row() + (t.right.source + b.before.right) * s.filters,
+                   s.filters, dX + (y * s.image.right + t.right.first) * s.channels,
+                   s.stride.right * s.channels, s.depthwise() ? s.channels : s.seen(), t.right.count);
+    }
+  }
+}
+
+void backward_strip(const Backward& b, const Strip& strip, const Scratch& scratch) {
+  const Sizes& s = b.size;
+  const GradientRows rows(b, strip);
+  fill_gradient(b, strip.image, rows, scratch);
+  if (b.wants_dW) {
+    copy_strip(s, b.X, strip, scratch.image);
+    const int64_t row = s.width() * s.channels;
+    const float* dY = scratch.dY + (rows.begin - rows.first) * b.row() + b.before.right * s.filters;
+    const Sweep sweep{scratch.image,   s.stride.right * s.channels, s.stride.down * row, dY, s.filters,
+                      b.row(), rows.end - rows.begin, s.cells().right};
+    add_weight_gradients(b.filters, sweep, scratch.dW);
+  }
+  if (b.dX) image_gradient(b, strip, rows, scratch.dY);
+}
+
+// Call `backward_strip` on all strips; write the threads' sums to dW and db, each null if not wanted.
+void backward_sums(Pool pool, Workspace& work, const Backward& b, int64_t threads, float* dW, float* db) {
+  const Sizes& s = b.size;
+  const int64_t row = s.width() * s.channels;
+  const Strips strips(s, threads, (row * s.stride.down + b.row()) * s.pool.down);
+  const int64_t most = strips.most_rows() * s.pool.down;
+  std::vector<Scratch> scratch;
+  std::vector<float*> all_dW;
+  for (int64_t i = 0; i < strips.threads; i++) {
+    scratch.push_back({work.take(dW ? s.rows_seen(most) * row + SLACK : 0),
+                       work.take((most + b.before.down + b.above + b.below) * b.row() + SLACK),
+                       work.take_zeros(dW ? b.filters.numbers() : 0),
+                       work.take_zeros(round_up(s.filters, LANES))});
+    all_dW.push_back(scratch[i].dW);
+  }
+  strips.for_all(pool, [&](int64_t thread, Strip strip) { backward_strip(b, strip, scratch[thread]); });
+  if (dW)
+    parallel_for(pool, b.filters.taps.size(),
+                 [&](int64_t t) { unpack_sum(b.filters, t, all_dW, dW, s.layout(false)); });
+  for (int64_t k = 0; db && k < s.filters; k++) {
+    db[k] = 0;
+    for (const Scratch& of : scratch) db[k] += of.db[k];
+  }
+}
+
+// The gradients of `forward`: A is read for relu without pooling, `places` with it; dX and dW may be
+// empty, and are then not computed.
+Status backward(Pool pool, Array X, Array W, Array A, Places places, Array dA, Result dX, Result dW,
+                Result db, Numbers stride, Numbers dilation, Numbers origin, Numbers window, int64_t groups,
+                bool relu, int64_t threads) {
+  const Sizes size(X, W, size_of_images(dA.dimensions()), stride, dilation, origin, window, groups);
+  Workspace work;
+  Backward b{size, forward_filters(size), relu, X.typed_data(), A.typed_data(), dA.typed_data(),
+             places.element_count() ? places.typed_data() : nullptr,
+             dX->element_count() ? dX->typed_data() : nullptr, dW->element_count() > 0, {}};
+  b.width = size.cells().right;
+  if (b.dX) turn(work, b, W.typed_data());
+  backward_sums(pool, work, b, thread_count(pool, threads), b.wants_dW ? dW->typed_data() : nullptr,
+                db->element_count() ? db->typed_data() : nullptr);
+  return Status::Success();
+}
+
+}  // namespace
+
+static auto bind_forward() {
+  return ffi::Ffi::Bind().Ctx<Pool>()
+      .Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>().Ret<Places>()
+      .Attr<Numbers>("stride").Attr<Numbers>("dilation").Attr<Numbers>("origin").Attr<Numbers>("window")
+      .Attr<int64_t>("groups").Attr<bool>("relu").Attr<int64_t>("threads")
+      .To(forward);
+}
+
+static auto bind_backward() {
+  return ffi::Ffi::Bind().Ctx<Pool>()
+      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Places>().Arg<Array>()
+      .Ret<Array>().Ret<Array>().Ret<Array>()
+      .Attr<Numbers>("stride").Attr<Numbers>("dilation").Attr<Numbers>("origin").Attr<Numbers>("window")
+      .Attr<int64_t>("groups").Attr<bool>("relu").Attr<int64_t>("threads")
+      .To(backward);
+}
+
+}  // namespace lamina
+
+EXPORT(convolution_forward, lamina::bind_forward())
+EXPORT(convolution_backward, lamina::bind_backward())

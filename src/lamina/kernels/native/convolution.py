@@ -1,0 +1,160 @@
+"""The native convolution: that of `lamina.kernels.convolution`, run by ``native/convolution.cc``.
+
+The C++ kernel makes ``pool(σ(X ∗ W + b))`` with σ linear or relu and max pooling by windows that
+tile the image. What is asked beyond that is put after it: another increasing σ after the pooling,
+which commutes with it; any other σ, and pooling of another kind, after the sums.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from lamina.functions.activations import ACTIVATIONS
+from lamina.kernels.native.library import call
+from lamina.kernels.patches import VALID, Geometry, Pair
+from lamina.kernels.pooling import average_pool, max_pool
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+    from lamina.kernels.convolution import Pooling
+
+MOST_CELLS = 255
+"""Of a pooling window: a winner's place is saved in a byte, and one value of it says none."""
+
+_NONE = (0,)  # the shape of an array that is not there
+
+
+class _Call(NamedTuple):
+    """What one call of the C++ kernel does: ``pool(σ(X ∗ W + b))``.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        With explicit padding.
+    relu : bool
+        Whether σ is relu; else it is linear.
+    window : pair of int
+        Of max pooling that tiles; (1, 1) for none.
+    """
+
+    geometry: Geometry
+    relu: bool
+    window: Pair
+
+    @property
+    def pools(self) -> bool:
+        return self.window != (1, 1)
+
+    def output_shape(self, X: Any, W: Any) -> tuple[int, ...]:
+        """Return the shape (n, h', w', k) of the result."""
+        size = self.geometry.output_size(X.shape[1:3], W.shape[:2])
+        cells = (size[axis] // self.window[axis] for axis in (0, 1))
+        return (X.shape[0], *cells, W.shape[3])
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what the C++ kernel is told."""
+        (top, _), (left, _) = self.geometry.padding
+        return {
+            "stride": self.geometry.stride,
+            "dilation": self.geometry.dilation,
+            "origin": (top, left),
+            "window": self.window,
+            "groups": self.geometry.groups,
+            "relu": self.relu,
+        }
+
+
+def supports(*arrays: Any) -> bool:
+    """Tell whether the kernel takes these (None for one that is not there): all float32."""
+    return all(a is None or jnp.result_type(a) == jnp.float32 for a in arrays)
+
+
+def convolution(
+    X: Float[Array, "n h w c"],
+    W: Float[Array, "i j c2 k"],
+    b: Float[Array, " k"] | None,
+    activation: str,
+    geometry: Geometry,
+    pooling: Pooling | None,
+) -> Float[Array, "n h2 w2 k"]:
+    """Return ``pool(σ(X ∗ W + b))``; see `lamina.kernels.convolution.convolution`."""
+    sigma = ACTIVATIONS[activation]
+    pads = geometry.pads((X.shape[1], X.shape[2]), (W.shape[0], W.shape[1]))
+    inside = activation in ("linear", "relu")
+    fused = pooling is not None and sigma.increasing and _tiles(pooling)
+    todo = _Call(
+        geometry._replace(padding=pads),
+        activation == "relu",
+        pooling.window if pooling is not None and fused else (1, 1),
+    )
+    if fused and 0 in todo.output_shape(X, W):  # a window larger than the image: nothing to pool
+        todo, fused = todo._replace(window=(1, 1)), False
+    A: Any = _convolve(todo, X, W, b)
+    later = None if fused else pooling
+    if later is not None and later.kind == "max" and sigma.increasing and not inside:
+        return sigma(_pooled(A, later))
+    A = A if inside else sigma(A)
+    return A if later is None else _pooled(A, later)
+
+
+def _tiles(pooling: Pooling) -> bool:
+    return (
+        pooling.kind == "max"
+        and tuple(pooling.window) == tuple(pooling.stride)
+        and pooling.padding in (VALID, ((0, 0), (0, 0)))
+        and math.prod(pooling.window) <= MOST_CELLS
+    )
+
+
+def _pooled(A: Any, pooling: Pooling) -> Any:
+    pool: Any = max_pool if pooling.kind == "max" else average_pool
+    return pool(A, pooling.window, pooling.stride, pooling.padding)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _convolve(todo: _Call, X: Any, W: Any, b: Any) -> Any:
+    return _convolved(todo, X, W, b, keep=False)[0]
+
+
+def _convolved(todo, X, W, b, keep):
+    """Return A, and with ``keep`` the winners' places, where something is pooled."""
+    shape = todo.output_shape(X, W)
+    results = (
+        jax.ShapeDtypeStruct(shape, jnp.float32),
+        jax.ShapeDtypeStruct(shape if keep and todo.pools else _NONE, jnp.uint8),
+    )
+    return call("convolution_forward", results, X, W, _or_none(b), **todo.attributes())
+
+
+def _or_none(a):
+    return jnp.zeros(_NONE, jnp.float32) if a is None else a
+
+
+def _forward(todo, X, W, b):
+    wants = X.perturbed, W.perturbed or (b is not None and b.perturbed)
+    X, W, b = (a if a is None else a.value for a in (X, W, b))
+    A, places = _convolved(todo, X, W, b, keep=True)
+    seen = A if todo.relu and not todo.pools else None
+    return A, (X, W, b is not None, seen, places, wants)
+
+
+def _backward(todo, residuals, dA):
+    X, W, has_b, A, places, (wants_dX, wants_dW) = residuals
+    if isinstance(dA, SymbolicZero):
+        return None, None, None
+    shapes = X.shape if wants_dX else _NONE, W.shape if wants_dW else _NONE
+    shapes += (W.shape[3:] if has_b else _NONE,)
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    arguments = X, W, _or_none(A), places, dA
+    dX, dW, db = call("convolution_backward", results, *arguments, **todo.attributes())
+    return (dX if wants_dX else None), (dW if wants_dW else None), (db if has_b else None)
+
+
+_convolve.defvjp(_forward, _backward, symbolic_zeros=True)
