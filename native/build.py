@@ -1,8 +1,8 @@
 """Compile the native kernels: ``python native/build.py`` from the repository's root.
 
-One library for each instruction set that kernels are written for on this machine's architecture, and
-a small one that tells which of them the processor has. Needs a C++ compiler (``CXX``, else g++ or
-clang++) and the headers that come with jaxlib.
+One library for each instruction set that kernels are written for on this machine's architecture,
+and a small one that tells which of them the processor has. Needs nothing but a C++ compiler:
+``CXX``, or else g++, clang++ or c++.
 """
 
 from __future__ import annotations
@@ -26,58 +26,58 @@ INSTRUCTION_SETS = {
 # Sums may be fused but not reordered, and what is not a number stays so: no -ffast-math.
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-isystem", str(HERE / "third_party")]
 
 
 class CannotBuildError(Exception):
-    """There is no compiler, no header, or no kernel for this machine; the message says which."""
+    """There is no compiler or no kernel for this machine; the message says which."""
 
 
 def build(into: Path = INTO) -> list[Path]:
-    """Compile all libraries into a folder and return their paths.
+    """Compile the libraries that are older than their sources, and return the paths of all.
 
     Raises
     ------
     CannotBuildError
-        With one sentence that says what is missing or what the compiler said.
+        With one sentence that says what is missing, or what the compiler said.
     """
-    compiler, headers = _compiler(), _headers()
-    sets = INSTRUCTION_SETS.get(platform.machine().lower().replace("amd64", "x86_64"))
-    if sets is None or os.name != "posix":
-        raise CannotBuildError(f"no kernels are written for {platform.machine()} on {os.name}")
+    machine = platform.machine().lower().replace("amd64", "x86_64")
+    if os.name != "posix" or machine not in INSTRUCTION_SETS:
+        raise CannotBuildError(f"no kernels are written for {machine} on {os.name}")
+    compiler, sets = _compiler(), INSTRUCTION_SETS[machine]
+    libraries = {name: into / f"{name}.so" for name in sets}
+    processor = into / "processor.so"
+    paths = [*libraries.values(), processor]
+    newest = max(
+        file.stat().st_mtime for file in HERE.rglob("*") if file.suffix in (".cc", ".h", ".py")
+    )
+    if all(path.exists() and path.stat().st_mtime > newest for path in paths):
+        return paths
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = {
-            name: [Path(folder) / f"{name}-{source}.o" for source in SOURCES] for name in sets
-        }
+        objects = {name: [f"{folder}/{name}-{source}.o" for source in SOURCES] for name in sets}
         jobs = [
-            [compiler, *FLAGS, *sets[name], "-isystem", headers, "-c", str(HERE / source), "-o", str(o)]
+            [compiler, *FLAGS, *sets[name], "-c", str(HERE / source), "-o", to]
             for name in sets
-            for source, o in zip(SOURCES, objects[name], strict=True)
+            for source, to in zip(SOURCES, objects[name], strict=True)
         ]
         list(pool.map(_run, jobs))
-        built = [_link(compiler, into / f"{name}.so", map(str, objects[name])) for name in sets]
-    return [*built, _link(compiler, into / "processor.so", [*FLAGS, str(HERE / "processor.cc")])]
+        for name, path in libraries.items():
+            _link(compiler, path, objects[name])
+    _link(compiler, processor, [*FLAGS, str(HERE / "processor.cc")])
+    return paths
 
 
-def _link(compiler, path, inputs):
-    partial = path.with_suffix(".part")  # a library in use keeps its file
-    _run([compiler, "-shared", *inputs, "-o", str(partial), "-lpthread"])
-    partial.replace(path)
-    return path
+def _link(compiler: str, path: Path, inputs: list[str]) -> None:
+    unfinished = path.with_suffix(".part")  # a process that uses the old library keeps it
+    _run([compiler, "-shared", *inputs, "-o", str(unfinished), "-lpthread"])
+    unfinished.replace(path)
 
 
 def _compiler() -> str:
     for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
         if name and shutil.which(name):
             return name
-    raise CannotBuildError("no C++ compiler was found (CXX, g++, clang++)")
-
-
-def _headers() -> str:
-    try:
-        import jaxlib
-    except ImportError as error:
-        raise CannotBuildError("jaxlib, whose headers are needed, is not installed") from error
-    return str(Path(jaxlib.__file__).parent / "include")
+    raise CannotBuildError("no C++ compiler was found (CXX, g++, clang++, c++)")
 
 
 def _run(command: list[str]) -> None:
@@ -89,5 +89,7 @@ def _run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    for path in build():
-        print(path)
+    try:
+        print(*build(), sep="\n")
+    except CannotBuildError as error:
+        sys.exit(f"The native kernels were not built: {error}.")

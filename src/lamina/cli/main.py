@@ -36,9 +36,11 @@ def _print_version(wanted: bool) -> None:
     from importlib.metadata import version
 
     from lamina import __version__
+    from lamina.kernels import native
 
     python = ".".join(map(str, sys.version_info[:3]))
     print(f"lamina {__version__} (jax {version('jax')}, Python {python})")
+    print(f"kernels: {native.explanation()}")
     raise typer.Exit
 
 

@@ -19,6 +19,9 @@ it, with ``H'`` the states before each step, (t·n, h), and ``dR`` equal to ``dP
 
 Saved are X, the states, and the gates' activated values; nothing for the plain cells' gates.
 
+On a CPU the whole sweep is one native kernel, ``native/recurrence.cc``; what follows is its
+reference, and what runs everywhere else.
+
 Source: Werbos 1990; the cells' own sources stand with them.
 """
 
@@ -31,6 +34,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.errors import check_choice
+from lamina.kernels import native
 from lamina.kernels.cells import CELLS, State
 
 if TYPE_CHECKING:
@@ -90,9 +94,14 @@ def recurrence(
     state = tuple(jnp.asarray(part, dtype) for part in jax.tree.leaves(initial))
     X, valid = X.swapaxes(0, 1), None  # steps first: each is one block of memory
     if lengths is not None:
-        valid = (jnp.arange(t)[:, None] < jnp.asarray(lengths)[None, :])[:, :, None]
+        lengths = jnp.asarray(lengths)
+        valid = (jnp.arange(t)[:, None] < lengths[None, :])[:, :, None]
         X = jnp.where(valid, X, 0)
-    swept: Any = _sweep(cell, reverse, X, W_x, W_h, b, state, valid)
+    swept: Any
+    if dtype == jnp.float32 and native.is_active():
+        swept = native.sweep(cell, reverse, X, W_x, W_h, b, state, lengths)
+    else:
+        swept = _sweep(cell, reverse, X, W_x, W_h, b, state, valid)
     states, final = swept
     if valid is not None:
         states = jnp.where(valid, states, 0)

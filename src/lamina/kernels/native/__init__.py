@@ -1,10 +1,11 @@
-"""Twins of the kernels in C++, for CPUs: found, loaded and called here, written in ``native/``.
+"""Twins of the kernels in C++, for CPUs; their source is in the folder ``native/``.
 
-A kernel asks `prefers` whether its twin is the faster one for what it was given, and calls it with
-`call`. Where there is no twin (no compiler at installation, another processor, another platform,
-float64) the kernel's own implementation runs, and nobody above the kernels can tell but by the time.
+A kernel asks `is_active` and calls its twin, which has the same equations, arguments and results.
+Where there is none (no compiler at installation, another processor or platform, float64) the
+kernel's own implementation runs, and nobody above the kernels can tell but by the time.
 """
 
 from lamina.kernels.native.library import explanation, is_active
+from lamina.kernels.native.recurrence import sweep
 
-__all__ = ["explanation", "is_active"]
+__all__ = ["explanation", "is_active", "sweep"]

@@ -1,7 +1,6 @@
-"""The compiled library: which one suits this processor, whether it can be used, and calls into it.
+"""The compiled library: which one suits this processor, whether it can be used, calls into it.
 
-``LAMINA_KERNELS`` overrides what is chosen by measurement: ``xla`` uses no native kernel, ``native``
-every one that can do what is asked, ``auto`` (the default) the faster of the two.
+``LAMINA_KERNELS=xla`` leaves all to XLA; ``native`` and ``auto`` (the default) use native kernels.
 ``LAMINA_NUM_THREADS`` bounds the threads that a native kernel works with.
 """
 

@@ -1,4 +1,4 @@
-"""The native recurrent sweep: the rule of `lamina.kernels.recurrence`, run by ``native/recurrence.cc``.
+"""The native recurrent sweep: that of `lamina.kernels.recurrence`, run by ``native/recurrence.cc``.
 
 States and gates are saved in the layout of the C++ kernel: the units padded to whole vectors, the
 state before the first step beside those after each.
@@ -71,43 +71,32 @@ def _states(saved, units, reverse, parts):
 
 
 def _forward(cell, reverse, X, W_x, W_h, b, initial, lengths):
-    wants_dX = X.perturbed
-    X, W_x, W_h, b, lengths = (a if a is None else a.value for a in (X, W_x, W_h, b, lengths))
+    wanted = () if X.perturbed else None  # not a leaf, so known when the backward rule is traced
+    X, W_x, W_h, b = (array.value for array in (X, W_x, W_h, b))
+    lengths = None if lengths is None else lengths.value
     initial = tuple(part.value for part in initial)
     saved = _swept(cell, reverse, X, W_x, W_h, b, initial, lengths, keep=True)
     results = _states(saved, W_h.shape[0], reverse, len(initial))
-    return results, (X, W_x, W_h, b, lengths, saved, wants_dX)
+    return results, (X, W_x, W_h, b, lengths, saved, wanted)
 
 
 def _backward(cell, reverse, residuals, gradients):
-    X, W_x, W_h, b, lengths, (h, c, gates), wants_dX = residuals
+    X, W_x, W_h, b, lengths, (h, c, gates), wanted = residuals
     dstates, dfinal = gradients
     none = jnp.zeros(_NONE, jnp.float32)
     dstates = none if isinstance(dstates, SymbolicZero) else dstates
-    dfinal = tuple(
+    dfinal = [
         jnp.zeros(part.shape, jnp.float32) if isinstance(part, SymbolicZero) else part
         for part in dfinal
-    )
-    n, units = X.shape[1], W_h.shape[0]
-    state = (n, units)
-    shapes = (X.shape if wants_dX else _NONE, W_x.shape, W_h.shape, b.shape, state)
-    shapes += (state if len(dfinal) > 1 else _NONE,)
+    ]
+    dh_final, dc_final = dfinal if len(dfinal) > 1 else (*dfinal, none)
+    shapes = [_NONE if wanted is None else X.shape, W_x.shape, W_h.shape, b.shape]
+    shapes += [dh_final.shape, dc_final.shape]
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     steps = jnp.zeros(_NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
-    arguments = (
-        X,
-        W_x,
-        W_h,
-        h,
-        c,
-        gates,
-        steps,
-        dstates,
-        *dfinal,
-        *(() if len(dfinal) > 1 else (none,)),
-    )
+    arguments = (X, W_x, W_h, h, c, gates, steps, dstates, dh_final, dc_final)
     dX, dW_x, dW_h, db, *dinitial = call(f"{cell}_backward", results, *arguments, reverse=reverse)
-    return (dX if wants_dX else None), dW_x, dW_h, db, tuple(dinitial[: len(dfinal)]), None
+    return (None if wanted is None else dX), dW_x, dW_h, db, tuple(dinitial[: len(dfinal)]), None
 
 
 sweep.defvjp(_forward, _backward, symbolic_zeros=True)
