@@ -64,6 +64,11 @@ static INLINE void store_tile_part(const Vector (&tile)[R][V], float* to, ptrdif
   }
 }
 
+template <int R, int V>
+static INLINE void relu_tile(Vector (&tile)[R][V]) {
+  UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) tile[r][v] = relu(tile[r][v]);
+}
+
 static constexpr int64_t round_up(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }

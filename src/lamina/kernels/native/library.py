@@ -18,6 +18,8 @@ from lamina.errors import InputError, check_choice
 CHOICES = ("auto", "native", "xla")
 LANES = {"avx512": 16, "avx2": 8, "neon": 4}
 """The floats in a register of each instruction set that kernels are written for."""
+NONE = (0,)
+"""The shape that tells a kernel that an array is not there, or not wanted."""
 _FOLDER = Path(__file__).parent
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from lamina.kernels.native.library import call, lanes
+from lamina.kernels.native.library import NONE, call, lanes
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lamina.kernels.cells import State
 
 _SLOTS = 4  # as in native/cells.h
-_NONE = (0,)  # the shape of an array that is not there
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -44,14 +43,14 @@ def _swept(cell, reverse, X, W_x, W_h, b, initial, lengths, keep):
     """Return h (t + 1, n, padded), c (the same, or without ``keep`` one step), and the gates."""
     t, n, _ = X.shape
     padded, gates = _padded(cell, W_h.shape[0])
-    c = (t + 1 if keep else 1, n, padded) if len(initial) > 1 else _NONE
+    c = (t + 1 if keep else 1, n, padded) if len(initial) > 1 else NONE
     results = [
         jax.ShapeDtypeStruct(shape, jnp.float32)
-        for shape in ((t + 1, n, padded), c, (t, n, gates) if keep and gates else _NONE)
+        for shape in ((t + 1, n, padded), c, (t, n, gates) if keep and gates else NONE)
     ]
-    none = jnp.zeros(_NONE, jnp.float32)
+    none = jnp.zeros(NONE, jnp.float32)
     h_initial, c_initial = initial if len(initial) > 1 else (initial[0], none)
-    lengths = jnp.zeros(_NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
+    lengths = jnp.zeros(NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
     arguments = (X, W_x, W_h, b, h_initial, c_initial, lengths)
     return call(f"{cell}_forward", results, *arguments, reverse=reverse, keep=keep)
 
@@ -83,17 +82,17 @@ def _forward(cell, reverse, X, W_x, W_h, b, initial, lengths):
 def _backward(cell, reverse, residuals, gradients):
     X, W_x, W_h, b, lengths, (h, c, gates), wanted = residuals
     dstates, dfinal = gradients
-    none = jnp.zeros(_NONE, jnp.float32)
+    none = jnp.zeros(NONE, jnp.float32)
     dstates = none if isinstance(dstates, SymbolicZero) else dstates
     dfinal = [
         jnp.zeros(part.shape, jnp.float32) if isinstance(part, SymbolicZero) else part
         for part in dfinal
     ]
     dh_final, dc_final = dfinal if len(dfinal) > 1 else (*dfinal, none)
-    shapes = [_NONE if wanted is None else X.shape, W_x.shape, W_h.shape, b.shape]
+    shapes = [NONE if wanted is None else X.shape, W_x.shape, W_h.shape, b.shape]
     shapes += [dh_final.shape, dc_final.shape]
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    steps = jnp.zeros(_NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
+    steps = jnp.zeros(NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
     arguments = (X, W_x, W_h, h, c, gates, steps, dstates, dh_final, dc_final)
     dX, dW_x, dW_h, db, *dinitial = call(f"{cell}_backward", results, *arguments, reverse=reverse)
     return (None if wanted is None else dX), dW_x, dW_h, db, tuple(dinitial[: len(dfinal)]), None

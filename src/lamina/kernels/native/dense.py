@@ -1,0 +1,59 @@
+"""The native dense layer: the one of `lamina.kernels.dense`, run by ``native/dense.cc``.
+
+The C++ kernel knows σ linear and relu; every other σ is XLA's, on a linear kernel's output.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from lamina.functions.activations import ACTIVATIONS
+from lamina.kernels.native.library import NONE, call
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+WITHIN = ("linear", "relu")
+"""The activations that the C++ kernel knows."""
+
+
+def dense(
+    X: Float[Array, "n m"],
+    W: Float[Array, "m k"],
+    b: Float[Array, " k"] | None,
+    activation: str,
+) -> Float[Array, "n k"]:
+    """Return ``σ(X W + 1 bᵀ)``."""
+    if activation in WITHIN:
+        return _dense(activation, X, W, b)
+    return ACTIVATIONS[activation](_dense("linear", X, W, b))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _dense(activation, X, W, b):
+    A = jax.ShapeDtypeStruct((X.shape[0], W.shape[1]), jnp.float32)
+    b = jnp.zeros(NONE, jnp.float32) if b is None else b
+    return call("dense_forward", A, X, W, b, relu=activation == "relu")
+
+
+def _forward(activation, X, W, b):
+    wanted = () if X.perturbed else None  # not a leaf, so known when the backward rule is traced
+    X, W, b = X.value, W.value, None if b is None else b.value
+    A = _dense(activation, X, W, b)
+    return A, (X, W, A if activation == "relu" else None, None if b is None else (), wanted)
+
+
+def _backward(activation, saved, dA):
+    X, W, A, has_b, wanted = saved
+    A = jnp.zeros(NONE, jnp.float32) if A is None else A
+    shapes = (NONE if wanted is None else X.shape, W.shape, NONE if has_b is None else W.shape[1:])
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    dX, dW, db = call("dense_backward", results, X, W, A, dA)
+    return None if wanted is None else dX, dW, None if has_b is None else db
+
+
+_dense.defvjp(_forward, _backward, symbolic_zeros=True)

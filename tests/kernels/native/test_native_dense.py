@@ -1,0 +1,82 @@
+"""The native dense layer against its reference, in values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from lamina.kernels import native
+from lamina.kernels.dense import MANY_PRODUCTS, dense
+from lamina.kernels.dense import _dense as reference
+
+pytestmark = pytest.mark.skipif(
+    not native.is_active(), reason=f"native kernels are not in use: {native.explanation()}"
+)
+SIZES = [1, 2, 7, 16, 33, 64, 131]
+
+
+def operands(n, m, k, seed=0):
+    rng = np.random.default_rng(seed)
+    arrays = rng.normal(size=(n, m)), rng.normal(size=(m, k)) / m**0.5, rng.normal(size=k)
+    return [array.astype(np.float32) for array in arrays]
+
+
+def values_and_gradients(function, X, W, b, activation):
+    dA = np.random.default_rng(1).normal(size=(len(X), W.shape[1])).astype(np.float32)
+
+    def total(*arrays):
+        A = function(*arrays, activation)
+        return jnp.sum(dA * A), A
+
+    arguments = (0, 1) if b is None else (0, 1, 2)
+    (_, A), gradients = jax.jit(jax.value_and_grad(total, arguments, has_aux=True))(X, W, b)
+    return A, *gradients
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.sampled_from([0, *SIZES]),
+    m=st.sampled_from([*SIZES, 300]),
+    k=st.sampled_from(SIZES),
+    has_bias=st.booleans(),
+    activation=st.sampled_from(["linear", "relu", "gelu", "tanh"]),
+)
+def test_values_and_gradients_are_the_references(n, m, k, has_bias, activation):
+    X, W, b = operands(n, m, k)
+    b = b if has_bias else None
+    ours = values_and_gradients(native.dense, X, W, b, activation)
+    theirs = values_and_gradients(reference, X, W, b, activation)
+    for our, their in zip(ours, theirs, strict=True):
+        largest = np.abs(their).max(initial=1e-6)
+        assert_allclose(our, their, rtol=1e-5, atol=1e-5 * largest)
+
+
+def test_large_products_are_native_and_small_ones_are_not():
+    X, W, b = operands(64, 128, 128)
+    assert X.size * W.shape[1] == MANY_PRODUCTS
+    assert "lamina_dense_forward" in jax.jit(dense).lower(X, W, b).as_text()
+    assert "lamina_dense_forward" not in jax.jit(dense).lower(X[:63], W, b).as_text()
+
+
+def test_float64_is_never_native():
+    with jax.enable_x64(True):
+        X, W, b = (array.astype(np.float64) for array in operands(64, 128, 128))
+        assert "lamina_dense_forward" not in jax.jit(dense).lower(X, W, b).as_text()
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_not_a_number_in_one_row_stays_in_that_row(activation):
+    X, W, b = operands(7, 5, 20)
+    X[3, 2] = np.nan
+    A = np.asarray(native.dense(X, W, b, activation))
+    assert np.isnan(A[3]).all()
+    assert np.isfinite(np.delete(A, 3, axis=0)).all()
+
+
+def test_vmap_is_a_loop_over_samples():
+    X, W, b = operands(6, 5, 4)
+    A = jax.vmap(lambda X: native.dense(X, W, b, "relu"))(X.reshape(2, 3, 5))
+    assert_allclose(A.reshape(6, 4), native.dense(X, W, b, "relu"), rtol=1e-6)
