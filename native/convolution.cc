@@ -9,24 +9,17 @@
 // memory of the thread's own, where taps are runs (taps.h); what is between the convolution and the
 // pooling stays in the cache, and of it only the winners' places, a byte each, are kept. A stride s
 // splits dX into s phases, each a convolution of dY by those taps that meet it.
-#include <numeric>
-
-#include "arrays.h"
-#include "taps.h"
-#include "threads.h"
+#include "strips.h"
 
 namespace lamina {
 namespace {
 
-using Numbers = ffi::Span<const int64_t>;
 using Places = ffi::Buffer<ffi::U8>;
 using PlacesResult = ffi::ResultBuffer<ffi::U8>;
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
 
-constexpr uint8_t NOWHERE = 255;            // the place of a winner that relu cut off
-constexpr int64_t STRIP_NUMBERS = 1 << 17;  // about what a strip may hold
-constexpr int64_t PRODUCTS = 1 << 18;       // that are worth another thread
-constexpr int64_t SLACK = 4 * LANES;        // numbers that may be read beyond the last, and are not used
+constexpr uint8_t NOWHERE = 255;      // the place of a winner that relu cut off
+constexpr int64_t SLACK = 4 * LANES;  // numbers that may be read beyond the last, and are not used
 
 // The first `lanes` numbers, all of them in most calls, and then without the detour over memory.
 INLINE Vector load_lanes(const float* from, int64_t lanes) {
@@ -47,108 +40,13 @@ INLINE void store_bytes(uint8_t* to, Integers x, int64_t lanes) {
 
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
-struct Sizes {
-  Pair image, window, stride, dilation, origin, pool, pooled;  // origin: the zeros above and left
-  int64_t images, channels, filters, groups;
-
-  Sizes(const Array& X, const Array& W, Pair pooled, Numbers stride, Numbers dilation, Numbers origin,
-        Numbers pool, int64_t groups)
-      : stride{stride[0], stride[1]}, dilation{dilation[0], dilation[1]}, origin{origin[0], origin[1]},
-        pool{pool[0], pool[1]}, pooled(pooled), groups(groups) {
-    const auto x = X.dimensions(), w = W.dimensions();
-    images = x[0], image = {x[1], x[2]}, channels = x[3], window = {w[0], w[1]}, filters = w[3];
-  }
-  int64_t seen() const { return channels / groups; }  // channels by one filter
-  int64_t made() const { return filters / groups; }   // channels by one group
-  bool depthwise() const { return groups > 1 && seen() == 1 && made() == 1; }
-  Pair cells() const { return {pooled.down * pool.down, pooled.right * pool.right}; }  // of X ∗ W, pooled
-  int64_t width() const { return (cells().right - 1) * stride.right + (window.right - 1) * dilation.right + 1; }
-  int64_t rows_seen(int64_t rows) const {
-    return (rows - 1) * stride.down + (window.down - 1) * dilation.down + 1;
-  }
-  // Where weights lie: for the convolution, or for its backward rule by the image.
-  Layout layout(bool transposed) const {
-    const bool across = transposed && !depthwise();
-    return {window.right, seen() * filters, across ? 1 : filters, across ? filters : 1, made()};
-  }
-  // What one thread does next to nothing of in a call.
-  int64_t products() const {
-    return images * cells().down * cells().right * window.down * window.right * seen() * filters;
-  }
-};
-
-// Rows of A in one image.
-struct Strip {
-  int64_t image, begin, end;
-  int64_t rows() const { return end - begin; }
-};
-
-// The strips of all images, dealt out to threads.
-struct Strips {
-  const Sizes& size;
-  int64_t threads, of_image;
-
-  // A strip's row of A takes `row_numbers` of a thread's memory.
-  Strips(const Sizes& size, int64_t limit, int64_t row_numbers) : size(size) {
-    threads = std::max<int64_t>(1, std::min(limit, size.products() / PRODUCTS));
-    const int64_t rows = std::max<int64_t>(1, size.pooled.down);
-    of_image = (rows * row_numbers + STRIP_NUMBERS - 1) / STRIP_NUMBERS;
-    if (size.images < 4 * threads)
-      of_image = std::max(of_image, threads / std::gcd(std::max<int64_t>(1, size.images), threads));
-    of_image = std::max<int64_t>(1, std::min(of_image, rows));
-  }
-  int64_t most_rows() const { return (size.pooled.down + of_image - 1) / of_image; }
-
-  // Call f(thread, strip) for all strips, each thread's in order.
-  template <class F>
-  void for_all(Pool pool, F f) const {
-    parallel_for(pool, threads, [&](int64_t thread) {
-      const Rows own(size.images * of_image, thread, threads);
-      for (int64_t i = own.begin; i < own.end; i++) {
-        const Rows rows(size.pooled.down, i % of_image, of_image);
-        f(thread, Strip{i / of_image, rows.begin, rows.end});
-      }
-    });
-  }
-};
-
-// The filters as the convolution sees them in a strip of the padded image.
-Filters forward_filters(const Sizes& size) {
-  std::vector<Tap> taps;
-  const int64_t row = size.width() * size.channels;
-  for (int64_t i = 0; i < size.window.down; i++)
-    for (int64_t j = 0; j < size.window.right; j++)
-      taps.push_back({{i, j}, i * size.dilation.down * row + j * size.dilation.right * size.channels});
-  if (size.depthwise()) return {1, 1, size.filters, true, taps};
-  return {size.groups, size.seen(), size.made(), false, taps};
-}
-
-// Copy what the cells from row `first` of X ∗ W on see of an image, zero outside of it.
-void copy_padded(const Sizes& size, const float* image, int64_t first, int64_t rows, float* to) {
-  const int64_t c = size.channels, width = size.width(), left = size.origin.right;
-  const int64_t begin = std::clamp<int64_t>(left, 0, width);
-  const int64_t end = std::clamp<int64_t>(left + size.image.right, begin, width);
-  for (int64_t row = 0; row < rows; row++, to += width * c) {
-    const int64_t y = first * size.stride.down - size.origin.down + row;
-    const bool inside = y >= 0 && y < size.image.down && begin < end;
-    std::fill(to, to + (inside ? begin : width) * c, 0.0f);
-    if (!inside) continue;
-    memcpy(to + begin * c, image + (y * size.image.right + begin - left) * c, (end - begin) * c * 4);
-    std::fill(to + end * c, to + width * c, 0.0f);
-  }
-}
-
-// Copy what is on one strip of X.
-void copy_strip(const Sizes& size, const float* X, const Strip& strip, float* to) {
-  copy_padded(size, X + strip.image * size.image.down * size.image.right * size.channels,
-              strip.begin * size.pool.down, size.rows_seen(strip.rows() * size.pool.down), to);
-}
-
-// The largest of the vectors at z + offsets, or one that is not a number; `place` is the first's number.
-INLINE Vector largest(const float* z, const std::vector<ptrdiff_t>& offsets, Integers& place) {
+// The largest of the vectors at z + offsets, or one that is not a number, and the first's number.
+// CELLS of them, where that is known.
+template <int CELLS>
+INLINE Vector largest(const float* z, const ptrdiff_t* offsets, int cells, Integers& place) {
   Vector most = load(z);
   place = Integers{};
-  for (int cell = 1; cell < int(offsets.size()); cell++) {
+  UNROLL for (int cell = 1; cell < (CELLS ? CELLS : cells); cell++) {
     const Vector x = load(z + offsets[cell]);
     const Integers wins = (x > most) | (x != x);
     most = wins ? x : most;
@@ -171,29 +69,32 @@ struct Forward {
 };
 
 // Numbers `at` to `at` + LANES, or fewer, of each pooled cell of a row: pool, add the bias, apply σ.
+template <int CELLS>
 void finish(const Forward& f, const float* z, Vector b, int64_t at, int64_t lanes) {
-  for (int64_t x = 0; x < f.size.pooled.right; x++, z += f.size.pool.right * f.cell(), at += f.size.filters) {
+  const ptrdiff_t* offsets = f.offsets.data();
+  const int64_t step = f.size.pool.right * f.cell();
+  for (int64_t x = 0; x < f.size.pooled.right; x++, z += step, at += f.size.filters) {
     Integers place;
-    Vector a = largest(z, f.offsets, place) + b;
-    if (f.relu) {
-      place = a > 0.0f ? place : Integers{} + NOWHERE;
-      a = lamina::relu(a);
-    }
-    store_lanes(f.A + at, a, lanes);
-    if (f.places) store_bytes(f.places + at, place, lanes);
+    const Vector a = largest<CELLS>(z, offsets, int(f.offsets.size()), place) + b;
+    store_lanes(f.A + at, f.relu ? relu(a) : a, lanes);
+    if (!f.places) continue;
+    if (f.relu) place = a > 0.0f ? place : Integers{} + NOWHERE;
+    store_bytes(f.places + at, place, lanes);
   }
 }
 
 // One row of A from the rows z of X ∗ W.
 void finish_row(const Forward& f, const float* z, int64_t row) {
   const Filters& filters = f.filters;
+  const size_t cells = f.offsets.size();
+  const auto finish_lanes = cells == 1 ? finish<1> : cells == 4 ? finish<4> : finish<0>;
   for (int64_t g = 0; g < filters.groups; g++)
     for (int64_t first = 0; first < filters.outputs; first += LANES) {
       const int64_t lanes = std::min<int64_t>(LANES, filters.outputs - first);
       const int64_t filter = g * filters.outputs + first;
       const int64_t at = row * f.size.pooled.right * f.size.filters + filter;
       const Vector b = f.b ? load_lanes(f.b + filter, lanes) : Vector{};
-      finish(f, z + g * filters.padded() + first, b, at, lanes);
+      finish_lanes(f, z + g * filters.padded() + first, b, at, lanes);
     }
 }
 
@@ -266,6 +167,7 @@ struct Backward {
   Pair before{0, 0};            // zeros, or rows of the strip before, around dY for dX
   int64_t width = 0;            // of dY with them
   int64_t below = 0, above = 0; // rows of dY outside of the image that dX sees
+  std::vector<ptrdiff_t> offsets{};  // of the cells of a pooling window in dY
 
   int64_t row() const { return width * size.filters; }
 };
@@ -298,9 +200,9 @@ int64_t last_seen(int64_t cells, int64_t origin, int64_t stride) {
 // Prepare what the backward rule by the image needs.
 void turn(Workspace& work, Backward& b, const float* W) {
   const Sizes& s = b.size;
-  b.before = {reach(s.window.down, s.dilation.down, s.stride.down),
+  b.before = {round_up(reach(s.window.down, s.dilation.down, s.stride.down), s.pool.down),
               reach(s.window.right, s.dilation.right, s.stride.right)};
-  b.above = std::max<int64_t>(0, -floor_divide(s.origin.down, s.stride.down));
+  b.above = round_up(std::max<int64_t>(0, -floor_divide(s.origin.down, s.stride.down)), s.pool.down);
   b.below = std::max<int64_t>(0, last_seen(s.image.down, s.origin.down, s.stride.down) + 1 - s.cells().down);
   b.before.right += std::max<int64_t>(0, -floor_divide(s.origin.right, s.stride.right));
   const int64_t last = last_seen(s.image.right, s.origin.right, s.stride.right);
@@ -325,43 +227,66 @@ struct GradientRows {
   }
 };
 
-// The vector of dY at cell x of a row in pooled coordinates: `at` is where the filters' numbers begin.
-INLINE Vector gradient(const Backward& b, int64_t at, int place, int64_t lanes) {
-  const Vector dA = load_lanes(b.dA + at, lanes);
-  if (b.places) return load_bytes(b.places + at, lanes) == place ? dA : Vector{};
-  return b.relu ? (load_lanes(b.A + at, lanes) > 0.0f ? dA : Vector{}) : dA;
-}
-
-// Row y of dY of an image, LANES filters or fewer from `filter` on; returns their sum.
-Vector gradient_vectors(const Backward& b, int64_t image, int64_t y, int64_t filter, int64_t lanes, float* to) {
-  const Sizes& s = b.size;
-  int64_t at = ((image * s.pooled.down + y / s.pool.down) * s.pooled.right) * s.filters + filter;
-  const int first = int(y % s.pool.down * s.pool.right);
+// A row of dA, LANES filters or fewer, to the cells of dY that won; returns the sum over the cells.
+// `at` is where the row begins in dA; CELLS as in `largest`.
+template <int CELLS>
+Vector spread(const Backward& b, int64_t at, int64_t lanes, float* to) {
+  const int cells = CELLS ? CELLS : int(b.offsets.size());
+  const ptrdiff_t* offsets = b.offsets.data();
+  const int64_t filters = b.size.filters, step = b.size.pool.right * filters;
   Vector sum = {};
-  for (int64_t x = 0; x < s.pooled.right; x++, at += s.filters)
-    for (int64_t j = 0; j < s.pool.right; j++, to += s.filters) {
-      const Vector dY = gradient(b, at, first + int(j), lanes);
-      store_lanes(to, dY, lanes);
-      sum += dY;
-    }
+  for (int64_t x = 0; x < b.size.pooled.right; x++, at += filters, to += step) {
+    const Vector dA = load_lanes(b.dA + at, lanes);
+    const Integers place = load_bytes(b.places + at, lanes);
+    UNROLL for (int cell = 0; cell < cells; cell++)
+      store_lanes(to + offsets[cell], place == cell ? dA : Vector{}, lanes);
+    sum += place == NOWHERE ? Vector{} : dA;
+  }
   return sum;
 }
 
-// Write the rows of dY that a strip needs, zero outside of the image, and add its own to db.
-void fill_gradient(const Backward& b, int64_t image, const GradientRows& rows, const Scratch& scratch) {
-  const Sizes& s = b.size;
-  float* to = scratch.dY;
-  for (int64_t y = rows.first; y < rows.last; y++, to += b.row()) {
-    const bool inside = y >= 0 && y < s.cells().down;
-    const int64_t begin = inside ? b.before.right : b.width, end = begin + (inside ? s.cells().right : 0);
-    std::fill(to, to + begin * s.filters, 0.0f);
-    std::fill(to + end * s.filters, to + b.row(), 0.0f);
-    for (int64_t k = 0; inside && k < s.filters; k += LANES) {
-      const Vector sum = gradient_vectors(b, image, y, k, std::min<int64_t>(LANES, s.filters - k),
-                                          to + begin * s.filters + k);
-      if (y >= rows.begin && y < rows.end) store(scratch.db + k, load(scratch.db + k) + sum);
-    }
+// The same where nothing is pooled.
+template <bool RELU>
+Vector spread_plainly(const Backward& b, int64_t at, int64_t lanes, float* to) {
+  const int64_t filters = b.size.filters;
+  Vector sum = {};
+  for (int64_t x = 0; x < b.size.pooled.right; x++, at += filters, to += filters) {
+    Vector dY = load_lanes(b.dA + at, lanes);
+    if (RELU) dY = load_lanes(b.A + at, lanes) > 0.0f ? dY : Vector{};
+    store_lanes(to, dY, lanes);
+    sum += dY;
   }
+  return sum;
+}
+
+// The rows of dY, from `to` on, of one row of dA; their sum is added to db unless that is null.
+void spread_row(const Backward& b, int64_t row, float* to, float* db) {
+  const Sizes& s = b.size;
+  const auto spread_lanes = !b.places ? (b.relu ? spread_plainly<true> : spread_plainly<false>)
+                            : b.offsets.size() == 4 ? spread<4> : spread<0>;
+  for (int64_t i = 0; i < s.pool.down; i++) {
+    const int64_t begin = i * b.row() + b.before.right * s.filters;
+    std::fill(to + i * b.row(), to + begin, 0.0f);
+    std::fill(to + begin + s.cells().right * s.filters, to + (i + 1) * b.row(), 0.0f);
+  }
+  for (int64_t k = 0; k < s.filters; k += LANES) {
+    const int64_t at = row * s.pooled.right * s.filters + k, lanes = std::min<int64_t>(LANES, s.filters - k);
+    const Vector sum = spread_lanes(b, at, lanes, to + b.before.right * s.filters + k);
+    if (db) store(db + k, load(db + k) + sum);
+  }
+}
+
+// Write the rows of dY that a strip needs, zero outside of the image, and add its own to db.
+void fill_gradient(const Backward& b, const Strip& strip, const GradientRows& rows,
+                   const Scratch& scratch) {
+  const Sizes& s = b.size;
+  const auto row = [&](int64_t y) { return scratch.dY + (y - rows.first) * b.row(); };
+  const int64_t first = std::max<int64_t>(0, rows.first);
+  std::fill(row(rows.first), row(first), 0.0f);
+  for (int64_t y = first / s.pool.down; y < strip.end; y++)
+    spread_row(b, strip.image * s.pooled.down + y, row(y * s.pool.down),
+               y < strip.begin ? nullptr : scratch.db);
+  std::fill(row(rows.end), row(rows.last), 0.0f);
 }
 
 // The cells of dX that begin at the rows of a strip, from its rows of dY.
@@ -374,9 +299,9 @@ void image_gradient(const Backward& b, const Strip& strip, const GradientRows& r
       const int64_t k = source - t.down.source;
       if (k >= t.down.count) break;
       const int64_t y = t.down.first + k * s.stride.down;
-      convolve_row(t.filters, dY + (source - rows.first) * b.row() + (t.right.source + b.before.right) * s.filters,
-                   s.filters, dX + (y * s.image.right + t.right.first) * s.channels,
-                   s.stride.right * s.channels, s.depthwise() ? s.channels : s.seen(), t.right.count);
+      const float* from = dY + (source - rows.first) * b.row() + (t.right.source + b.before.right) * s.filters;
+      convolve_row(t.filters, from, s.filters, dX + (y * s.image.right + t.right.first) * s.channels,
+                   s.stride.right * s.channels, t.filters.outputs, t.right.count);
     }
   }
 }
@@ -384,7 +309,7 @@ void image_gradient(const Backward& b, const Strip& strip, const GradientRows& r
 void backward_strip(const Backward& b, const Strip& strip, const Scratch& scratch) {
   const Sizes& s = b.size;
   const GradientRows rows(b, strip);
-  fill_gradient(b, strip.image, rows, scratch);
+  fill_gradient(b, strip, rows, scratch);
   if (b.wants_dW) {
     copy_strip(s, b.X, strip, scratch.image);
     const int64_t row = s.width() * s.channels;
@@ -433,6 +358,8 @@ Status backward(Pool pool, Array X, Array W, Array A, Places places, Array dA, R
              dX->element_count() ? dX->typed_data() : nullptr, dW->element_count() > 0, {}};
   b.width = size.cells().right;
   if (b.dX) turn(work, b, W.typed_data());
+  for (int64_t i = 0; i < size.pool.down; i++)
+    for (int64_t j = 0; j < size.pool.right; j++) b.offsets.push_back(i * b.row() + j * size.filters);
   backward_sums(pool, work, b, thread_count(pool, threads), b.wants_dW ? dW->typed_data() : nullptr,
                 db->element_count() ? db->typed_data() : nullptr);
   return Status::Success();

@@ -120,6 +120,11 @@ static inline void unpack_sum(const Filters& filters, int64_t t, const std::vect
   });
 }
 
+// The most cells, or rows of weights, of a tile V vectors wide: narrow tiles need more of them, so that
+// as many sums are under way as the processor's adders take.
+template <int V>
+constexpr int TILE_CELLS = V == 4 ? TILE_ROWS<4> : REGISTERS * 3 / 4 / V < 12 ? REGISTERS * 3 / 4 / V : 12;
+
 // R cells from `from` on, `step` apart, of the outputs of one panel, into `to`, `stride` apart.
 template <int R, int V>
 static INLINE void convolve_tile(const Filters& filters, const float* panel, const float* from,
@@ -145,7 +150,7 @@ static inline void convolve_row(const Filters& filters, const float* from, ptrdi
     filters.for_panels([&](auto V, int64_t first) {
       const float* panel = filters.panels + g * filters.group_numbers() + filters.depth() * first;
       const float* inputs = from + (filters.by_channel ? first : g * filters.inputs);
-      for_tiles<TILE_ROWS<V>>(count, [&](auto R, int64_t cell) {
+      for_tiles<TILE_CELLS<V>>(count, [&](auto R, int64_t cell) {
         convolve_tile<R, V>(filters, panel, inputs + cell * step, step,
                             to + cell * stride + g * group_stride + first, stride, group_stride - first);
       });
@@ -172,7 +177,7 @@ static INLINE void add_tile(const Vector (&tile)[R][V], float* to) {
 template <int V>
 static INLINE void add_weight_gradient(const Filters& filters, const Sweep& s, float* dW) {
   for (const Run& run : filters.runs) {
-    for_tiles<TILE_ROWS<V>>(run.depth, [&](auto R, int64_t first) {
+    for_tiles<TILE_CELLS<V>>(run.depth, [&](auto R, int64_t first) {
       Vector tile[R][V];
       clear(tile);
       for (int64_t y = 0; y < s.rows; y++)
@@ -186,7 +191,7 @@ static INLINE void add_weight_gradient(const Filters& filters, const Sweep& s, f
 
 // The same where each output sees its own input alone: a tile is of several taps.
 static inline void add_weight_gradient_by_channel(const Filters& filters, const Sweep& s, float* dW) {
-  for_tiles<TILE_ROWS<1>>(filters.taps.size(), [&](auto R, int64_t first) {
+  for_tiles<TILE_CELLS<1>>(filters.taps.size(), [&](auto R, int64_t first) {
     Vector tile[R][1];
     clear(tile);
     for (int64_t y = 0; y < s.rows; y++)
