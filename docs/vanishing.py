@@ -23,6 +23,7 @@ import numpy as np
 
 from lamina import RecurrentRegressor, use_compilation_cache
 from lamina.functions.losses import NextCode
+from lamina.kernels.cells import CELLS as RULES
 from lamina.layers import GRU, LSTM, PREDICTING, RNN, Dense, EachStep, Sequential
 from lamina.training.batches import ArraySource
 from lamina.training.loop import Descent, Objective, Run, evaluate, scores
@@ -34,7 +35,7 @@ from lamina.training.state import fresh_state
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 COLOURS = {"rnn": "tab:red", "lstm": "tab:blue", "gru": "tab:green"}
 UNITS, SAMPLES, TEST, BATCH, CLIP = 64, 10_000, 2_000, 64, 1.0
-EPOCHS = {"adding": 8, "copying": 20}
+EPOCHS = {"adding": 4, "copying": 20}
 RATES, DRAWN = (1e-3, 2e-3, 5e-3), 1e-3
 SYMBOLS, REMEMBERED = 8, 10
 BLANK, MARKER = SYMBOLS, SYMBOLS + 1
@@ -65,45 +66,47 @@ def copying_problem(samples: int, T: int, seed: int) -> tuple[np.ndarray, np.nda
     return np.eye(SYMBOLS + 2, dtype=np.float32)[read], y
 
 
-def adding(cell: str, T: int, rate: float, options: argparse.Namespace) -> RecurrentRegressor:
-    """Print the mean squared error on unseen series, and return the model."""
-    began = time.perf_counter()
-    model = RecurrentRegressor(
-        cell=cell, hidden=(UNITS,), bidirectional=False, dropout=0.0, batch_size=BATCH,
-        clip_norm=CLIP, schedule="cosine", learning_rate=rate,
-        max_epochs=options.epochs or EPOCHS["adding"], random_state=options.seed, verbose=0,
-    ).fit(*adding_problem(SAMPLES, T, seed=100 + options.seed))  # fmt: skip
-    seconds = time.perf_counter() - began
-    X, y = adding_problem(TEST, T, seed=200 + options.seed)
-    error, guessing = np.mean((model.predict(X) - y) ** 2), np.var(y)
+def adding(cell: str, T: int, rate: float, options: argparse.Namespace) -> list[RecurrentRegressor]:
+    """Print the mean squared errors on unseen series, and return the models, one a seed."""
+    models, errors, began = [], [], time.perf_counter()
+    for seed in options.seeds:
+        model = RecurrentRegressor(
+            cell=cell, hidden=(UNITS,), bidirectional=False, dropout=0.0, batch_size=BATCH,
+            clip_norm=CLIP, schedule="cosine", learning_rate=rate,
+            max_epochs=options.epochs or EPOCHS["adding"], random_state=seed, verbose=0,
+        ).fit(*adding_problem(SAMPLES, T, seed=100 + seed))  # fmt: skip
+        X, y = adding_problem(TEST, T, seed=200 + seed)
+        models.append(model)
+        errors.append(f"{np.mean((model.predict(X) - y) ** 2):.5f}")
+    seconds = (time.perf_counter() - began) / len(models)
+    found = ", ".join(errors)
     print(
-        f"adding, T = {T}, rate {rate:g}, {cell}: mean squared error {error:.5f}, "
-        f"of the mean {guessing:.3f} ({seconds:.0f} s)",
+        f"adding, T = {T}, {cell}, rate {rate:g}: mean squared error {found} ({seconds:.0f} s)",
         flush=True,
     )
-    return model
+    return models
 
 
-def copying(cell: str, T: int, rate: float, options: argparse.Namespace) -> None:
+def copying(cell: str, T: int, rate: float, seed: int, epochs: int) -> None:
     """Print the cross-entropy a step, and how many of the ten symbols are right."""
     head = EachStep(Dense(SYMBOLS + 1, init="glorot"))
     network = Sequential([CELLS[cell](UNITS, output="all"), head])
-    X, y = copying_problem(SAMPLES, T, seed=100 + options.seed)
-    initial = network.initialize(np.random.default_rng(options.seed), X.shape[1:])
+    X, y = copying_problem(SAMPLES, T, seed=100 + seed)
+    initial = network.initialize(np.random.default_rng(seed), X.shape[1:])
     objective = Objective(network, NextCode(), METRICS["codes"])
     method = optimizer("adam")
     run = Run(
         objective,
         Descent(method, rate, schedule("cosine"), CLIP),
-        fresh_state(*initial, method, options.seed),
-        ArraySource.of(X, y, None, batch_size=BATCH, seed=options.seed),
-        options.epochs or EPOCHS["copying"],
+        fresh_state(*initial, method, seed),
+        ArraySource.of(X, y, None, batch_size=BATCH, seed=seed),
+        epochs,
     )
     began = time.perf_counter()
     run.train()
     seconds = time.perf_counter() - began
     weights, statistics = run.state.weights, run.state.statistics
-    X, y = copying_problem(TEST, T, seed=200 + options.seed)
+    X, y = copying_problem(TEST, T, seed=200 + seed)
     nats = evaluate(objective, weights, statistics, X, y)["loss"]
     answers = scores(network, weights, statistics, X)[:, -REMEMBERED:].argmax(axis=2)
     right = (answers == y[:, -REMEMBERED:]).mean()
@@ -132,6 +135,25 @@ def gradient_by_lag(network: Sequential, weights: Any, statistics: Any, X: np.nd
     return np.sqrt(squares.mean(axis=0))[::-1]
 
 
+def largest_eigenvalues(network: Sequential, weights: Any, statistics: Any, x: np.ndarray):
+    """Return the largest ``|λ|`` of ``∂state_t/∂state_{t-1}`` at every tenth step of series x."""
+    (standardize, _), (name, cell) = network.named()
+    rule, own = RULES[cell.cell], weights[name]  # type: ignore
+    b = np.concatenate([own["b"], own.get("b_hn", own["b"][:0])])
+    P = (x - statistics[standardize]["mean"]) / statistics[standardize]["scale"] @ own["W_x"]
+    P = jnp.asarray(P + b[: P.shape[1]], jnp.float32)
+
+    def step(state, P_t):
+        parts = tuple(part[None] for part in jnp.split(state, rule.parts))
+        after, _ = rule.step(P_t[None], parts[0] @ own["W_h"], b[len(P_t) :], parts)
+        return jnp.concatenate([part[0] for part in after])
+
+    start = jnp.zeros(rule.parts * UNITS)
+    _, before = jax.lax.scan(lambda state, P_t: (step(state, P_t), state), start, P)
+    Js = jax.vmap(jax.jacrev(step))(before[10::10], P[10::10])
+    return np.abs(np.linalg.eigvals(np.asarray(Js))).max(axis=1)
+
+
 def gradients(cell: str, T: int, model: RecurrentRegressor) -> dict[str, np.ndarray]:
     """Return the gradients by lag before and after training, without the scores' layer."""
     network = Sequential(model.network_.layers[:2])  # type: ignore
@@ -146,6 +168,10 @@ def gradients(cell: str, T: int, model: RecurrentRegressor) -> dict[str, np.ndar
     for name, norms in found.items():
         reach = ", ".join(f"{norms[lag]:.1e}" for lag in (0, T // 4, T // 2, T - 1))
         print(f"  gradient, {name}, at lags 0, {T // 4}, {T // 2}, {T - 1}: {reach}", flush=True)
+    for name, weights in (("untrained", start), ("trained", model.weights_)):
+        radii = largest_eigenvalues(network, weights, model.statistics_, X[0])
+        figures = f"median {np.median(radii):.3f}, {radii.min():.3f} to {radii.max():.3f}"
+        print(f"  largest |eigenvalue| of a step, {name}: {figures}", flush=True)
     return found
 
 
@@ -178,22 +204,21 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=CELLS)
     parser.add_argument("--epochs", type=int, help=f"instead of {EPOCHS}")
     parser.add_argument("--rates", type=float, nargs="+", help=f"instead of {RATES}")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "pictures")
     options = parser.parse_args()
     use_compilation_cache()
     found = {}
     grid = partial(product, options.lengths, options.cells)
     for T, cell, rate in grid(options.rates or RATES) if "adding" in options.task else ():
-        model = adding(cell, T, rate, options)
-        if max(options.lengths) == T:
-            norms = gradients(cell, T, model)
-            if rate == DRAWN:
-                found[cell] = norms
+        model = adding(cell, T, rate, options)[0]
+        if max(options.lengths) == T and rate == DRAWN:
+            found[cell] = gradients(cell, T, model)
     if set(found) == set(CELLS):
         draw(found, options.folder / "vanishing.png")
     for T, cell, rate in grid(options.rates or RATES[-1:]) if "copying" in options.task else ():
-        copying(cell, T, rate, options)
+        for seed in options.seeds:
+            copying(cell, T, rate, seed, options.epochs or EPOCHS["copying"])
 
 
 if __name__ == "__main__":

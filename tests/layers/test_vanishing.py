@@ -82,7 +82,7 @@ def test_small_recurrent_weights_lose_what_an_orthogonal_start_and_a_forget_gate
     assert lstm[-1] > 100 * forgetful[-1]
 
 
-def test_training_opens_the_gates(compiled_programs):
+def test_training_brings_the_gradient_back(compiled_programs):
     X, y = adding(3000, 1)
     model = RecurrentRegressor(
         cell="gru", hidden=(UNITS,), bidirectional=False, dropout=0.0, batch_size=32,
