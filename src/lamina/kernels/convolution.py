@@ -10,8 +10,9 @@ of dY with the filters turned by half a circle. XLA never lays P out: it walks t
 saves i·j times the memory. Only where there are so few channels that its loops are mostly
 overhead is the product with patches the faster one.
 
-Convolution, bias, activation and pooling are one function because that is where fusion pays: a
-native kernel can take its place and keep what lies between in cache.
+Convolution, bias, activation and pooling are one function because that is where fusion pays: on a
+CPU a native kernel, ``native/convolution.cc``, takes its place in float32 and keeps what lies
+between in cache; it is differentiated in reverse only. What follows is its reference.
 
 Source: Goodfellow, Bengio and Courville, Deep Learning, chapter 9; Chellapilla et al. 2006.
 """
@@ -25,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.functions.activations import ACTIVATIONS
+from lamina.kernels import native
 from lamina.kernels.patches import PLAIN, SAME, Geometry, Padding, Pair, patches
 from lamina.kernels.pooling import average_pool, max_pool
 
@@ -98,6 +100,13 @@ def convolution(
     -----
     As everywhere in deep learning this is the cross-correlation: filters are not turned.
     """
+    if native.is_active() and native.supports_convolution(X, W, b, geometry):
+        return native.convolution(X, W, b, activation, geometry, pooling)
+    return _convolution(X, W, b, activation, geometry, pooling)
+
+
+def _convolution(X: Any, W: Any, b: Any, activation: Any, geometry: Any, pooling: Any) -> Any:
+    """Return what `convolution` does, by XLA."""
     Y = _product(X, W, geometry)
     sigma = ACTIVATIONS[activation]
     if pooling is not None and pooling.kind == "max" and sigma.increasing:

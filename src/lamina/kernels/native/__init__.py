@@ -5,8 +5,10 @@ Where there is none (no compiler at installation, another processor or platform,
 kernel's own implementation runs, and nobody above the kernels can tell but by the time.
 """
 
+from lamina.kernels.native.convolution import convolution
+from lamina.kernels.native.convolution import supports as supports_convolution
 from lamina.kernels.native.dense import dense
 from lamina.kernels.native.library import explanation, is_active
 from lamina.kernels.native.recurrence import sweep
 
-__all__ = ["dense", "explanation", "is_active", "sweep"]
+__all__ = ["convolution", "dense", "explanation", "is_active", "supports_convolution", "sweep"]

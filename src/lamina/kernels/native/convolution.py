@@ -71,9 +71,15 @@ class _Call(NamedTuple):
         }
 
 
-def supports(*arrays: Any) -> bool:
-    """Tell whether the kernel takes these (None for one that is not there): all float32."""
-    return all(a is None or jnp.result_type(a) == jnp.float32 for a in arrays)
+def supports(X: Any, W: Any, b: Any, geometry: Geometry) -> bool:
+    """Tell whether `convolution` takes these: all float32, and a window fits into the image."""
+    size = geometry.output_size(X.shape[1:3], W.shape[:2])
+    return (
+        all(a is None or jnp.result_type(a) == jnp.float32 for a in (X, W, b))
+        and min(size) >= 1
+        and X.shape[3] == W.shape[2] * geometry.groups
+        and W.shape[3] % geometry.groups == 0
+    )
 
 
 def convolution(
