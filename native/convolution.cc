@@ -17,6 +17,7 @@ namespace {
 using Places = ffi::Buffer<ffi::U8>;
 using PlacesResult = ffi::ResultBuffer<ffi::U8>;
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+typedef uint8_t UnalignedBytes __attribute__((vector_size(LANES), aligned(1)));
 
 constexpr uint8_t NOWHERE = 255;      // the place of a winner that relu cut off
 constexpr int64_t SLACK = 4 * LANES;  // numbers that may be read beyond the last, and are not used
@@ -29,13 +30,17 @@ INLINE void store_lanes(float* to, Vector x, int64_t lanes) {
   lanes == LANES ? store(to, x) : store_part(to, x, lanes);
 }
 INLINE Integers load_bytes(const uint8_t* from, int64_t lanes) {
+  if (lanes == LANES) return __builtin_convertvector(*(const UnalignedBytes*)from, Integers);
   Bytes bytes = {};
-  lanes == LANES ? memcpy(&bytes, from, LANES) : memcpy(&bytes, from, lanes);
+  memcpy(&bytes, from, lanes);
   return __builtin_convertvector(bytes, Integers);
 }
 INLINE void store_bytes(uint8_t* to, Integers x, int64_t lanes) {
   const Bytes bytes = __builtin_convertvector(x, Bytes);
-  lanes == LANES ? memcpy(to, &bytes, LANES) : memcpy(to, &bytes, lanes);
+  if (lanes == LANES)
+    *(UnalignedBytes*)to = bytes;
+  else
+    memcpy(to, &bytes, lanes);
 }
 
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
