@@ -15,8 +15,8 @@ using Status = ffi::Error;
 }  // namespace lamina
 
 // Give a bound handler to Python under a name.
-#define EXPORT(NAME, BOUND)                                                                       \
+#define EXPORT(NAME, BOUND)                                                                         \
   extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* NAME(XLA_FFI_CallFrame* frame) { \
-    static const auto handler = BOUND;                                                             \
-    return handler->Call(frame);                                                                   \
+    static const auto handler = BOUND;                                                              \
+    return handler->Call(frame);                                                                    \
   }

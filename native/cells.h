@@ -96,8 +96,7 @@ struct Plain {
 
   static INLINE void step(const Vector (&product)[SLOTS], const float*, const float*, float* h, float*,
                           float*) {
-    UNROLL for (int s = 0; s < SLOTS; s++)
-      store(h + s * LANES, RELU ? relu(product[s]) : tanh(product[s]));
+    UNROLL for (int s = 0; s < SLOTS; s++) store(h + s * LANES, RELU ? relu(product[s]) : tanh(product[s]));
   }
 
   static INLINE void pullback(const float*, const float*, const float* h, const float*, const float*,

@@ -145,13 +145,29 @@ Status backward(Pool pool, Array X, Array W, Array A, Array dA, Result dX, Resul
 }  // namespace
 
 static auto bind_dense_forward() {
-  return ffi::Ffi::Bind().Ctx<Pool>().Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>()
-      .Attr<bool>("relu").Attr<int64_t>("threads").To(forward);
+  return ffi::Ffi::Bind()
+      .Ctx<Pool>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Ret<Array>()
+      .Attr<bool>("relu")
+      .Attr<int64_t>("threads")
+      .To(forward);
 }
 
 static auto bind_dense_backward() {
-  return ffi::Ffi::Bind().Ctx<Pool>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
-      .Ret<Array>().Ret<Array>().Ret<Array>().Attr<int64_t>("threads").To(backward);
+  return ffi::Ffi::Bind()
+      .Ctx<Pool>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Attr<int64_t>("threads")
+      .To(backward);
 }
 
 }  // namespace lamina

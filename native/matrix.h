@@ -22,8 +22,7 @@ constexpr int TILE_ROWS = REGISTERS * 3 / 4 / V < 8 ? REGISTERS * 3 / 4 / V : 8;
 // A[r * row_stride + k * column_stride] and row k of B at B + k * stride_B.
 template <int R, int V, int FIRST = 0, int WIDTH>
 static INLINE void multiply_add(Vector (&tile)[R][WIDTH], const float* A, ptrdiff_t row_stride,
-                                ptrdiff_t column_stride, const float* B, ptrdiff_t stride_B,
-                                int64_t depth) {
+                                ptrdiff_t column_stride, const float* B, ptrdiff_t stride_B, int64_t depth) {
   static_assert(FIRST + V <= WIDTH);
   for (int64_t k = 0; k < depth; k++) {
     Vector b[V];
@@ -42,20 +41,19 @@ static INLINE void clear(Vector (&tile)[R][V]) {
 
 template <int R, int V>
 static INLINE void load_tile(Vector (&tile)[R][V], const float* from, ptrdiff_t stride) {
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int v = 0; v < V; v++) tile[r][v] = load(from + r * stride + v * LANES);
+  UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) tile[r][v] =
+      load(from + r * stride + v * LANES);
 }
 
 template <int R, int V>
 static INLINE void store_tile(const Vector (&tile)[R][V], float* to, ptrdiff_t stride) {
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int v = 0; v < V; v++) store(to + r * stride + v * LANES, tile[r][v]);
+  UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)
+      store(to + r * stride + v * LANES, tile[r][v]);
 }
 
 // The same where only the first `columns` columns are wanted.
 template <int R, int V>
-static INLINE void store_tile_part(const Vector (&tile)[R][V], float* to, ptrdiff_t stride,
-                                   int64_t columns) {
+static INLINE void store_tile_part(const Vector (&tile)[R][V], float* to, ptrdiff_t stride, int64_t columns) {
   if (columns >= V * LANES) return store_tile(tile, to, stride);
   for (int r = 0; r < R; r++) {
     float row[V * LANES];

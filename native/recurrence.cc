@@ -2,7 +2,7 @@
 // where the equations and their sources stand.
 //
 // The rows of the batch are split over the threads, and each goes through all steps without waiting for
-// another. Weights are packed once a call so that a panel holds all slots of a group of units (cells.h).
+// another. Weights are packed once a call (panels.h).
 // Backward, the gradients by the products of some steps are collected while they fit in the cache, and
 // then added to dW_x, dW_h and db as products over those steps; the threads' sums are added at the end.
 #include <vector>
@@ -10,6 +10,7 @@
 #include "arrays.h"
 #include "cells.h"
 #include "matrix.h"
+#include "panels.h"
 #include "threads.h"
 #include "workspace.h"
 
@@ -17,18 +18,6 @@ namespace lamina {
 namespace {
 
 constexpr int64_t COLLECTED_ROWS = 128;  // rows of step times batch whose gradients are kept for dW
-
-// n rows of the batch, t steps, m inputs, h units; `padded` units in `groups` of Cell::UNITS.
-struct Sizes {
-  int64_t steps, rows, inputs, units, groups, padded, slots;
-  template <class Cell>
-  static Sizes of(const Array& X, const Array& W_h) {
-    const auto x = X.dimensions();
-    const int64_t units = W_h.dimensions()[0], groups = round_up(units, Cell::UNITS) / Cell::UNITS;
-    return {int64_t(x[0]), int64_t(x[1]), int64_t(x[2]), units,
-            groups,        groups * Cell::UNITS, groups * SLOT_LANES};
-  }
-};
 
 // The order of steps and where the states are: states[before(k)] before step k, states[after(k)] after.
 struct Order {
@@ -39,74 +28,13 @@ struct Order {
   int64_t after(int64_t k) const { return reverse ? step(k) : step(k) + 1; }
 };
 
-// Call f(slot, column, count) for each slot of `group` in [first, first + slots): the columns
-// [column, column + count) of a weight matrix of `units` units are its lanes.
-template <class Cell, class F>
-INLINE void for_slots(int64_t group, int first, int slots, int64_t units, F f) {
-  for (int s = first; s < first + slots; s++) {
-    const int64_t unit = group * Cell::UNITS + Cell::unit(s);
-    f(s - first, Cell::gate(s) * units + unit, std::min<int64_t>(LANES, units - unit));
-  }
-}
-
-// W (rows, gates * units) as panels [group][row][slot][lane], zero beyond the units.
-template <class Cell, int FIRST, int COUNT>
-float* pack(Workspace& work, const float* W, int64_t rows, const Sizes& size) {
-  const int64_t width = Cell::GATES * size.units;
-  float* panels = work.take_zeros(size.groups * rows * COUNT * LANES);
-  for (int64_t p = 0; p < size.groups; p++)
-    for_slots<Cell>(p, FIRST, COUNT, size.units, [&](int slot, int64_t column, int64_t count) {
-      if (count <= 0) return;
-      for (int64_t k = 0; k < rows; k++)
-        memcpy(panels + ((p * rows + k) * COUNT + slot) * LANES, W + k * width + column, count * 4);
-    });
-  return panels;
-}
-
-// Wᵀ as panels [panel of outputs][group][slot][lane][output], where W's rows are the outputs.
-template <class Cell, int FIRST, int COUNT>
-float* pack_transposed(Workspace& work, const float* W, int64_t outputs, int V, const Sizes& size) {
-  const int64_t width = Cell::GATES * size.units, panel = V * LANES;
-  const int64_t depth = size.groups * COUNT * LANES;
-  float* panels = work.take_zeros(round_up(outputs, panel) * depth);
-  for (int64_t output = 0; output < outputs; output++)
-    for (int64_t p = 0; p < size.groups; p++)
-      for_slots<Cell>(p, FIRST, COUNT, size.units, [&](int slot, int64_t column, int64_t count) {
-        const float* from = W + output * width + column;
-        float* to = panels + ((output / panel) * depth + (p * COUNT + slot) * LANES) * panel;
-        for (int64_t lane = 0; lane < count; lane++) to[lane * panel + output % panel] = from[lane];
-      });
-  return panels;
-}
-
-// The biases [group][slot][lane].
-template <class Cell>
-float* pack_bias(Workspace& work, const float* b, const Sizes& size) {
-  float* packed = work.take_zeros(size.slots);
-  for (int64_t unit = 0; unit < size.units; unit++)
-    for (int s = 0; s < SLOTS; s++) {
-      const int64_t lane = unit % Cell::UNITS - Cell::unit(s);
-      if (lane >= 0 && lane < LANES)
-        packed[(unit / Cell::UNITS * SLOTS + s) * LANES + lane] = b[Cell::bias(s) * size.units + unit];
-    }
-  return packed;
-}
-
-// Copy rows of `units` numbers into rows of `padded`, zero beyond.
-void copy_padded(float* to, const float* from, int64_t rows, const Sizes& size) {
-  for (int64_t r = 0; r < rows; r++) {
-    memcpy(to + r * size.padded, from + r * size.units, size.units * 4);
-    std::fill(to + r * size.padded + size.units, to + (r + 1) * size.padded, 0.0f);
-  }
-}
-
 // What the forward sweep of all threads reads and writes; the states' rows are padded.
 struct Sweep {
   Sizes size;
   Order order;
-  bool keep;                               // whether c and the gates of every step are saved
-  const float *X, *W_x, *W_h, *b;          // inputs as they came, the others packed
-  const int32_t* lengths;                  // null where all rows have all steps
+  bool keep;                       // whether c and the gates of every step are saved
+  const float *X, *W_x, *W_h, *b;  // inputs as they came, the others packed
+  const int32_t* lengths;          // null where all rows have all steps
   float *h, *c, *gates;
   int64_t c_step() const { return keep ? size.rows * size.padded : 0; }
 };
@@ -124,8 +52,8 @@ INLINE void step_tile(const Sweep& s, const Step& step, int64_t p, int64_t first
   const int64_t m = s.size.inputs, units = s.size.units, padded = s.size.padded;
   Vector product[R][SLOTS];
   load_tile(product, s.b + p * SLOT_LANES, 0);
-  multiply_add<R, Cell::X_COUNT, Cell::X_FIRST>(product, step.x + first * m, m, 1,
-                                                s.W_x + p * m * Cell::X_COUNT * LANES, Cell::X_COUNT * LANES, m);
+  multiply_add<R, Cell::X_COUNT, Cell::X_FIRST>(
+      product, step.x + first * m, m, 1, s.W_x + p * m * Cell::X_COUNT * LANES, Cell::X_COUNT * LANES, m);
   multiply_add<R, Cell::H_COUNT, Cell::H_FIRST>(product, step.h_before + first * padded, padded, 1,
                                                 s.W_h + p * units * Cell::H_COUNT * LANES,
                                                 Cell::H_COUNT * LANES, units);
@@ -154,9 +82,8 @@ void sweep_rows(const Sweep& s, Rows rows) {
                     s.c + after * s.c_step(),
                     Cell::SAVES_GATES && s.keep ? s.gates + t * n * s.size.slots : nullptr};
     for (int64_t p = 0; p < s.size.groups; p++)
-      for_tiles<TILE_ROWS<SLOTS>>(rows.size(), [&](auto R, int64_t first) {
-        step_tile<Cell, R>(s, step, p, rows.begin + first);
-      });
+      for_tiles<TILE_ROWS<SLOTS>>(
+          rows.size(), [&](auto R, int64_t first) { step_tile<Cell, R>(s, step, p, rows.begin + first); });
   }
 }
 
@@ -164,8 +91,7 @@ void sweep_rows(const Sweep& s, Rows rows) {
 // Without `keep` there is one c, and no gates.
 template <class Cell>
 Status forward(Pool pool, Array X, Array W_x, Array W_h, Array b, Array h_initial, Array c_initial,
-               Lengths lengths, Result h, Result c, Result gates, bool reverse, bool keep,
-               int64_t threads) {
+               Lengths lengths, Result h, Result c, Result gates, bool reverse, bool keep, int64_t threads) {
   const Sizes size = Sizes::of<Cell>(X, W_h);
   const Order order{size.steps, reverse};
   Workspace work;
@@ -179,8 +105,7 @@ Status forward(Pool pool, Array X, Array W_x, Array W_h, Array b, Array h_initia
   sweep.h = h->typed_data(), sweep.c = c->typed_data(), sweep.gates = gates->typed_data();
   const int64_t start = reverse ? size.steps : 0;
   copy_padded(sweep.h + start * size.rows * size.padded, h_initial.typed_data(), size.rows, size);
-  if (Cell::HAS_C)
-    copy_padded(sweep.c + start * sweep.c_step(), c_initial.typed_data(), size.rows, size);
+  if (Cell::HAS_C) copy_padded(sweep.c + start * sweep.c_step(), c_initial.typed_data(), size.rows, size);
   const int64_t parts = std::min(thread_count(pool, threads), std::max<int64_t>(1, size.rows));
   parallel_for(pool, parts, [&](int64_t i) { sweep_rows<Cell>(sweep, Rows(size.rows, i, parts)); });
   return Status::Success();
@@ -229,8 +154,8 @@ void pull_back_step(const Backsweep& s, const Carried& carried, Rows rows, int64
     else if (s.lengths)
       memset(past, 0, padded * 4);
     for (int64_t p = 0; p < groups; p++) {
-      float* dproduct = carried.dproducts + ((p * carried.collected(rows)) + slot_of_step * rows.size() + r) *
-                                                SLOT_LANES;
+      float* dproduct =
+          carried.dproducts + ((p * carried.collected(rows)) + slot_of_step * rows.size() + r) * SLOT_LANES;
       if (!taken) {
         memset(dproduct, 0, SLOT_LANES * 4);
         continue;
@@ -297,8 +222,8 @@ void add_bias_gradient(float* db, Collected d, int64_t rows) {
     Vector sum[1][SLOTS];
     load_tile(sum, db + p * SLOT_LANES, 0);
     for (int64_t row = 0; row < rows; row++)
-      UNROLL for (int v = 0; v < SLOTS; v++)
-        sum[0][v] += load(d.dproducts + p * d.group_stride + row * SLOT_LANES + v * LANES);
+      UNROLL for (int v = 0; v < SLOTS; v++) sum[0][v] +=
+          load(d.dproducts + p * d.group_stride + row * SLOT_LANES + v * LANES);
     store_tile(sum, db + p * SLOT_LANES, 0);
   }
 }
@@ -349,33 +274,6 @@ void sweep_rows_back(const Backsweep& s, const Carried& carried, const Sums& sum
   }
 }
 
-// dW (rows, gates * units) = the threads' sums, out of their panels.
-template <class Cell>
-void unpack_sum(float* dW, int64_t rows, int first, int count, const Sizes& size,
-                const std::vector<const float*>& sums) {
-  const int64_t width = Cell::GATES * size.units;
-  for (int64_t p = 0; p < size.groups; p++)
-    for_slots<Cell>(p, first, count, size.units, [&](int slot, int64_t column, int64_t lanes) {
-      for (int64_t k = 0; k < rows && lanes > 0; k++) {
-        Vector sum = {};
-        for (const float* part : sums) sum += load(part + ((p * rows + k) * SLOTS + first + slot) * LANES);
-        store_part(dW + k * width + column, sum, lanes);
-      }
-    });
-}
-
-template <class Cell>
-void unpack_bias_sum(float* db, const Sizes& size, const std::vector<const float*>& sums) {
-  std::fill_n(db, Cell::BIASES * size.units, 0.0f);
-  for (int64_t unit = 0; unit < size.units; unit++)
-    for (int s = 0; s < SLOTS; s++) {
-      const int64_t lane = unit % Cell::UNITS - Cell::unit(s);
-      if (lane < 0 || lane >= LANES) continue;
-      for (const float* part : sums)
-        db[Cell::bias(s) * size.units + unit] += part[(unit / Cell::UNITS * SLOTS + s) * LANES + lane];
-    }
-}
-
 // The gradients of `forward`'s states. dstates may be empty, and dX, which is then not computed.
 template <class Cell>
 Status backward(Pool pool, Array X, Array W_x, Array W_h, Array h, Array c, Array gates, Lengths lengths,
@@ -397,7 +295,8 @@ Status backward(Pool pool, Array X, Array W_x, Array W_h, Array h, Array c, Arra
   });
   if (s.dX)
     with_panel_width(size.inputs, [&](auto V) {
-      s.W_x = pack_transposed<Cell, Cell::X_FIRST, Cell::X_COUNT>(work, W_x.typed_data(), size.inputs, V, size);
+      s.W_x =
+          pack_transposed<Cell, Cell::X_FIRST, Cell::X_COUNT>(work, W_x.typed_data(), size.inputs, V, size);
     });
   const int64_t parts = std::min(thread_count(pool, threads), std::max<int64_t>(1, size.rows));
   std::vector<Carried> carried(parts);
@@ -428,20 +327,46 @@ namespace lamina {
 
 template <class Cell>
 static auto bind_forward() {
-  return ffi::Ffi::Bind().Ctx<Pool>()
-      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Lengths>()
-      .Ret<Array>().Ret<Array>().Ret<Array>()
-      .Attr<bool>("reverse").Attr<bool>("keep").Attr<int64_t>("threads")
+  return ffi::Ffi::Bind()
+      .Ctx<Pool>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Lengths>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Attr<bool>("reverse")
+      .Attr<bool>("keep")
+      .Attr<int64_t>("threads")
       .To(forward<Cell>);
 }
 
 template <class Cell>
 static auto bind_backward() {
-  return ffi::Ffi::Bind().Ctx<Pool>()
-      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Lengths>()
-      .Arg<Array>().Arg<Array>().Arg<Array>()
-      .Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>()
-      .Attr<bool>("reverse").Attr<int64_t>("threads")
+  return ffi::Ffi::Bind()
+      .Ctx<Pool>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Lengths>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Attr<bool>("reverse")
+      .Attr<int64_t>("threads")
       .To(backward<Cell>);
 }
 

@@ -57,9 +57,7 @@ class Workspace {
     explicit Block(size_t size) : memory(std::aligned_alloc(LINE, size)), bytes(size) {
       if (!memory) throw std::bad_alloc();
     }
-    Block(Block&& other) noexcept : memory(other.memory), bytes(other.bytes) {
-      other.memory = nullptr;
-    }
+    Block(Block&& other) noexcept : memory(other.memory), bytes(other.bytes) { other.memory = nullptr; }
     ~Block() { std::free(memory); }
   };
   static std::vector<Block>& this_threads() {
