@@ -118,6 +118,23 @@ def test_large_and_special_shapes(shape, geometry, pooling):
     assert_twins(operands(**shape), "relu", geometry, pooling)
 
 
+def test_cells_that_are_cut_off_have_no_gradient():
+    X, W, b = operands(1, (9, 8), 4)
+    geometry = Geometry(padding=((-2, -3), (-1, -2)))
+    gradient = jax.jit(
+        jax.grad(lambda X: native.convolution(X, W, b, "linear", geometry, None).sum())
+    )
+    for _ in range(8):  # into memory that held something else
+        others = [jax.block_until_ready(jnp.full(X.shape, 7.0)) for _ in range(8)]
+        del others
+        dX = np.asarray(gradient(X))
+        assert not dX[:, :2].any()
+        assert not dX[:, -3:].any()
+        assert not dX[:, :, :1].any()
+        assert not dX[:, :, -2:].any()
+        assert dX[:, 2:6, 1:6].all()
+
+
 @pytest.mark.parametrize("pooling", [None, TWOS])
 def test_each_gradient_alone_equals_that_beside_the_others(pooling):
     inputs = operands()
