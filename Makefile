@@ -16,6 +16,7 @@ lint: .venv/.lint
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run -Werror native/*.cc native/*.h
 
 bench: .venv/.oracles
 	$(BIN)/python -m benchmarks

@@ -23,7 +23,7 @@ from lamina.estimators.language import windows
 from lamina.training.callbacks import Callback
 from lamina.training.schedules import cosine
 
-STREAMS, SEED, HELD_OUT = 64, 0, 0.1
+STREAMS, SEED, HELD_OUT = 32, 0, 0.1
 OPENING = "CHAPTER 1. Loomings."
 
 
@@ -48,7 +48,11 @@ def ours(text: str, epochs: int) -> tuple[CharacterModel, float]:
     """Return a trained model and the minutes that it took."""
     began = time.perf_counter()
     model = CharacterModel(
-        hidden=(256,), max_epochs=epochs, callbacks=[Initial()], random_state=SEED
+        hidden=(256,),
+        batch_size=STREAMS,
+        max_epochs=epochs,
+        callbacks=[Initial()],
+        random_state=SEED,
     ).fit(text)
     return model, (time.perf_counter() - began) / 60
 

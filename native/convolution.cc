@@ -66,7 +66,7 @@ struct Forward {
   bool relu;
   const float *X, *b;  // b null where there is none
   float* A;
-  uint8_t* places;  // null where nobody asks
+  uint8_t* places;                 // null where nobody asks
   std::vector<ptrdiff_t> offsets;  // of the cells of a pooling window in a thread's rows
 
   int64_t cell() const { return filters.groups * filters.padded(); }  // numbers
@@ -124,9 +124,14 @@ Status forward(Pool pool, Array X, Array W, Array b, Result A, PlacesResult plac
   const Sizes size(X, W, size_of_images(A->dimensions()), stride, dilation, origin, window, groups);
   if (A->element_count() == 0) return Status::Success();
   Workspace work;
-  Forward f{size, forward_filters(size), relu, X.typed_data(),
-            b.element_count() ? b.typed_data() : nullptr, A->typed_data(),
-            places->element_count() ? places->typed_data() : nullptr, {}};
+  Forward f{size,
+            forward_filters(size),
+            relu,
+            X.typed_data(),
+            b.element_count() ? b.typed_data() : nullptr,
+            A->typed_data(),
+            places->element_count() ? places->typed_data() : nullptr,
+            {}};
   pack(work, f.filters, W.typed_data(), size.layout(false));
   for (int64_t i = 0; i < size.pool.down; i++)
     for (int64_t j = 0; j < size.pool.right; j++) f.offsets.push_back(i * f.row() + j * f.cell());
@@ -137,9 +142,8 @@ Status forward(Pool pool, Array X, Array W, Array b, Result A, PlacesResult plac
     images.push_back(work.take(size.rows_seen(strips.most_rows() * size.pool.down) * row + SLACK));
     products.push_back(work.take(size.pool.down * f.row()));
   }
-  strips.for_all(pool, [&](int64_t thread, Strip strip) {
-    forward_strip(f, strip, images[thread], products[thread]);
-  });
+  strips.for_all(
+      pool, [&](int64_t thread, Strip strip) { forward_strip(f, strip, images[thread], products[thread]); });
   return Status::Success();
 }
 
@@ -166,12 +170,12 @@ struct Backward {
   bool relu;
   const float *X, *A, *dA;
   const uint8_t* places;
-  float* dX;                    // null where it is not wanted
+  float* dX;  // null where it is not wanted
   bool wants_dW;
-  std::vector<Turned> turned;   // one for each phase
-  Pair before{0, 0};            // zeros, or rows of the strip before, around dY for dX
-  int64_t width = 0;            // of dY with them
-  int64_t below = 0, above = 0; // rows of dY outside of the image that dX sees
+  std::vector<Turned> turned;        // one for each phase
+  Pair before{0, 0};                 // zeros, or rows of the strip before, around dY for dX
+  int64_t width = 0;                 // of dY with them
+  int64_t below = 0, above = 0;      // rows of dY outside of the image that dX sees
   std::vector<ptrdiff_t> offsets{};  // of the cells of a pooling window in dY
 
   int64_t row() const { return width * size.filters; }
@@ -244,7 +248,7 @@ Vector spread(const Backward& b, int64_t at, int64_t lanes, float* to) {
     const Vector dA = load_lanes(b.dA + at, lanes);
     const Integers place = load_bytes(b.places + at, lanes);
     UNROLL for (int cell = 0; cell < cells; cell++)
-      store_lanes(to + offsets[cell], place == cell ? dA : Vector{}, lanes);
+        store_lanes(to + offsets[cell], place == cell ? dA : Vector{}, lanes);
     sum += place == NOWHERE ? Vector{} : dA;
   }
   return sum;
@@ -267,8 +271,9 @@ Vector spread_plainly(const Backward& b, int64_t at, int64_t lanes, float* to) {
 // The rows of dY, from `to` on, of one row of dA; their sum is added to db unless that is null.
 void spread_row(const Backward& b, int64_t row, float* to, float* db) {
   const Sizes& s = b.size;
-  const auto spread_lanes = !b.places ? (b.relu ? spread_plainly<true> : spread_plainly<false>)
-                            : b.offsets.size() == 4 ? spread<4> : spread<0>;
+  const auto spread_lanes = !b.places               ? (b.relu ? spread_plainly<true> : spread_plainly<false>)
+                            : b.offsets.size() == 4 ? spread<4>
+                                                    : spread<0>;
   for (int64_t i = 0; i < s.pool.down; i++) {
     const int64_t begin = i * b.row() + b.before.right * s.filters;
     std::fill(to + i * b.row(), to + begin, 0.0f);
@@ -282,8 +287,7 @@ void spread_row(const Backward& b, int64_t row, float* to, float* db) {
 }
 
 // Write the rows of dY that a strip needs, zero outside of the image, and add its own to db.
-void fill_gradient(const Backward& b, const Strip& strip, const GradientRows& rows,
-                   const Scratch& scratch) {
+void fill_gradient(const Backward& b, const Strip& strip, const GradientRows& rows, const Scratch& scratch) {
   const Sizes& s = b.size;
   const auto row = [&](int64_t y) { return scratch.dY + (y - rows.first) * b.row(); };
   const int64_t first = std::max<int64_t>(0, rows.first);
@@ -304,7 +308,8 @@ void image_gradient(const Backward& b, const Strip& strip, const GradientRows& r
       const int64_t k = source - t.down.source;
       if (k >= t.down.count) break;
       const int64_t y = t.down.first + k * s.stride.down;
-      const float* from = dY + (source - rows.first) * b.row() + (t.right.source + b.before.right) * s.filters;
+      const float* from =
+          dY + (source - rows.first) * b.row() + (t.right.source + b.before.right) * s.filters;
       convolve_row(t.filters, from, s.filters, dX + (y * s.image.right + t.right.first) * s.channels,
                    s.stride.right * s.channels, t.filters.outputs, t.right.count);
     }
@@ -319,8 +324,8 @@ void backward_strip(const Backward& b, const Strip& strip, const Scratch& scratc
     copy_strip(s, b.X, strip, scratch.image);
     const int64_t row = s.width() * s.channels;
     const float* dY = scratch.dY + (rows.begin - rows.first) * b.row() + b.before.right * s.filters;
-    const Sweep sweep{scratch.image,   s.stride.right * s.channels, s.stride.down * row, dY, s.filters,
-                      b.row(), rows.end - rows.begin, s.cells().right};
+    const Sweep sweep{scratch.image, s.stride.right * s.channels, s.stride.down * row, dY, s.filters,
+                      b.row(),       rows.end - rows.begin,       s.cells().right};
     add_weight_gradients(b.filters, sweep, scratch.dW);
   }
   if (b.dX) image_gradient(b, strip, rows, scratch.dY);
@@ -358,9 +363,16 @@ Status backward(Pool pool, Array X, Array W, Array A, Places places, Array dA, R
                 bool relu, int64_t threads) {
   const Sizes size(X, W, size_of_images(dA.dimensions()), stride, dilation, origin, window, groups);
   Workspace work;
-  Backward b{size, forward_filters(size), relu, X.typed_data(), A.typed_data(), dA.typed_data(),
+  Backward b{size,
+             forward_filters(size),
+             relu,
+             X.typed_data(),
+             A.typed_data(),
+             dA.typed_data(),
              places.element_count() ? places.typed_data() : nullptr,
-             dX->element_count() ? dX->typed_data() : nullptr, dW->element_count() > 0, {}};
+             dX->element_count() ? dX->typed_data() : nullptr,
+             dW->element_count() > 0,
+             {}};
   b.width = size.cells().right;
   if (b.dX) turn(work, b, W.typed_data());
   for (int64_t i = 0; i < size.pool.down; i++)
@@ -373,19 +385,41 @@ Status backward(Pool pool, Array X, Array W, Array A, Places places, Array dA, R
 }  // namespace
 
 static auto bind_forward() {
-  return ffi::Ffi::Bind().Ctx<Pool>()
-      .Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>().Ret<Places>()
-      .Attr<Numbers>("stride").Attr<Numbers>("dilation").Attr<Numbers>("origin").Attr<Numbers>("window")
-      .Attr<int64_t>("groups").Attr<bool>("relu").Attr<int64_t>("threads")
+  return ffi::Ffi::Bind()
+      .Ctx<Pool>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Ret<Array>()
+      .Ret<Places>()
+      .Attr<Numbers>("stride")
+      .Attr<Numbers>("dilation")
+      .Attr<Numbers>("origin")
+      .Attr<Numbers>("window")
+      .Attr<int64_t>("groups")
+      .Attr<bool>("relu")
+      .Attr<int64_t>("threads")
       .To(forward);
 }
 
 static auto bind_backward() {
-  return ffi::Ffi::Bind().Ctx<Pool>()
-      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Places>().Arg<Array>()
-      .Ret<Array>().Ret<Array>().Ret<Array>()
-      .Attr<Numbers>("stride").Attr<Numbers>("dilation").Attr<Numbers>("origin").Attr<Numbers>("window")
-      .Attr<int64_t>("groups").Attr<bool>("relu").Attr<int64_t>("threads")
+  return ffi::Ffi::Bind()
+      .Ctx<Pool>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Array>()
+      .Arg<Places>()
+      .Arg<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Ret<Array>()
+      .Attr<Numbers>("stride")
+      .Attr<Numbers>("dilation")
+      .Attr<Numbers>("origin")
+      .Attr<Numbers>("window")
+      .Attr<int64_t>("groups")
+      .Attr<bool>("relu")
+      .Attr<int64_t>("threads")
       .To(backward);
 }
 

@@ -14,7 +14,7 @@ namespace lamina {
 
 using Numbers = ffi::Span<const int64_t>;
 
-constexpr int64_t STRIP_NUMBERS = 1 << 17;  // about what a strip may hold: half a megabyte
+constexpr int64_t STRIP_NUMBERS = 1 << 17;    // about what a strip may hold: half a megabyte
 constexpr int64_t THREAD_PRODUCTS = 1 << 18;  // what is worth another thread
 
 // X (images, image, channels), W (window, seen, filters), A (images, pooled, filters).
@@ -25,8 +25,12 @@ struct Sizes {
 
   Sizes(const Array& X, const Array& W, Pair pooled, Numbers stride, Numbers dilation, Numbers origin,
         Numbers pool, int64_t groups)
-      : stride{stride[0], stride[1]}, dilation{dilation[0], dilation[1]}, pool{pool[0], pool[1]},
-        pooled(pooled), origin{origin[0], origin[1]}, groups(groups) {
+      : stride{stride[0], stride[1]},
+        dilation{dilation[0], dilation[1]},
+        pool{pool[0], pool[1]},
+        pooled(pooled),
+        origin{origin[0], origin[1]},
+        groups(groups) {
     const auto x = X.dimensions(), w = W.dimensions();
     images = x[0], image = {x[1], x[2]}, channels = x[3], window = {w[0], w[1]}, filters = w[3];
   }

@@ -35,9 +35,7 @@ struct Run {
 
 // How many vectors wide a panel is of which `columns` columns are still to come, so that all panels
 // together are as wide as the columns rounded up to whole vectors.
-static inline int panel_width(int64_t columns) {
-  return columns > 3 * LANES ? 4 : columns > LANES ? 2 : 1;
-}
+static inline int panel_width(int64_t columns) { return columns > 3 * LANES ? 4 : columns > LANES ? 2 : 1; }
 
 // Packed filters. `by_channel` is the depthwise case, where output c sees input c alone: one group
 // of one input, and a panel is one vector.
@@ -123,7 +121,9 @@ static inline void unpack_sum(const Filters& filters, int64_t t, const std::vect
 // The most cells, or rows of weights, of a tile V vectors wide: narrow tiles need more of them, so that
 // as many sums are under way as the processor's adders take.
 template <int V>
-constexpr int TILE_CELLS = V == 4 ? TILE_ROWS<4> : REGISTERS * 3 / 4 / V < 12 ? REGISTERS * 3 / 4 / V : 12;
+constexpr int TILE_CELLS = V == 4                       ? TILE_ROWS<4>
+                           : REGISTERS * 3 / 4 / V < 12 ? REGISTERS * 3 / 4 / V
+                                                        : 12;
 
 // R cells from `from` on, `step` apart, of the outputs of one panel, into `to`, `stride` apart.
 template <int R, int V>
@@ -168,8 +168,7 @@ struct Sweep {
 
 template <int R, int V>
 static INLINE void add_tile(const Vector (&tile)[R][V], float* to) {
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int v = 0; v < V; v++)
+  UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)
       store(to + (r * V + v) * LANES, load(to + (r * V + v) * LANES) + tile[r][v]);
 }
 

@@ -39,7 +39,7 @@ from lamina.training.state import TrainingState, fresh_state
 MOST_TOKENS = 10_000
 """How many characters or words have a code of their own."""
 
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2500, 5, 200
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 5000, 5, 200
 """How long a fit with ``max_epochs=None`` is: about so many steps, within these bounds."""
 
 LEAST_STEPS = 8
@@ -68,9 +68,9 @@ class CharacterModel(NetworkEstimator):
     window : int
         Steps over which gradients are followed back.
     batch_size : int, optional
-        Streams that are read side by side; None is 64. A short text has fewer.
+        Streams that are read side by side; None is 32. A short text has fewer.
     max_epochs : int, optional
-        Readings of the text; None is about 2,500 steps, at least 5 and at most 200 readings.
+        Readings of the text; None is about 5,000 steps, at least 5 and at most 200 readings.
     validation_fraction : float in [0, 1)
         The share of the text, at its end, that is never trained on and measured after each epoch;
         0 trains on all of it.
@@ -160,7 +160,7 @@ class CharacterModel(NetworkEstimator):
                 f"{len(codes)} to train on. Use a smaller window."
             )
         fewest = max(1, (len(codes) - 1) // (LEAST_STEPS * self.window))
-        streams = min(self.batch_size or 64, fewest)
+        streams = min(self.batch_size or 32, fewest)
         seed = validation.seed_from(self.random_state)
         self.n_features_in_ = 1
         self.history_: dict[str, list[float]] = {}
