@@ -19,6 +19,7 @@ LINE = {
     "filters": (8,),
     "hidden": (16,),
     "pool": 1,
+    "depth": 1,
     "max_epochs": 60,
 }
 # Or they are series of one channel, read by a small cell.

@@ -11,7 +11,7 @@ from lamina.layers import Conv2D, Cutout, Dense, Flatten, RandomFlip, RandomShif
 from lamina.training.loop import scores
 
 SMALL = {
-    "filters": (8,), "hidden": (), "learning_rate": 0.02, "batch_size": 64, "max_epochs": 2,
+    "filters": (8,), "depth": 1, "hidden": (), "learning_rate": 0.02, "batch_size": 64, "max_epochs": 2,
     "random_state": 0,
 }  # fmt: skip
 
@@ -45,7 +45,7 @@ def weights_of(model):
 def test_a_classifier_reads_digits_it_has_not_seen(images):
     X, y = images
     model = ConvClassifier(
-        filters=(8, 16), hidden=(32,), learning_rate=0.01, batch_size=32, random_state=0
+        filters=(8, 16), depth=1, hidden=(32,), learning_rate=0.01, batch_size=32, random_state=0
     )
     assert model.fit(X[:600], y[:600]).score(X[600:], y[600:]) > 0.92
     assert model.weights_["conv_0"]["W"].shape == (3, 3, 1, 8)

@@ -72,10 +72,10 @@ class _Convolutional(NetworkEstimator):
         See `NetworkEstimator`.
     """
 
-    filters: Sequence[int] = (32, 64, 128)
+    filters: Sequence[int] = (32, 64)
     kernel_size: int | Sequence[int] = 3
     pool: int = 2
-    depth: int = 1
+    depth: int = 2
     hidden: Sequence[int] = (128,)
     activation: str = "relu"
     batch_norm: bool = True
