@@ -11,8 +11,8 @@ from lamina.layers import Conv2D, Cutout, Dense, Flatten, RandomFlip, RandomShif
 from lamina.training.loop import scores
 
 SMALL = {
-    "filters": (8,), "depth": 1, "hidden": (), "learning_rate": 0.02, "batch_size": 64, "max_epochs": 2,
-    "random_state": 0,
+    "filters": (8,), "depth": 1, "hidden": (), "learning_rate": 0.02, "batch_size": 64,
+    "max_epochs": 2, "random_state": 0,
 }  # fmt: skip
 
 
