@@ -172,6 +172,15 @@ def test_not_a_number_comes_out_where_it_is_seen_and_nowhere_else(activation, po
     assert_array_equal(np.isnan(ours), np.isnan(theirs))
 
 
+def test_the_gradient_of_a_jitted_layer_is_that_of_the_layer():
+    X, W, b = operands()
+
+    def total(W):
+        return native.convolution(X, W, b, "relu", Geometry(), TWOS).sum()
+
+    assert_allclose(jax.grad(jax.jit(total))(W), jax.grad(total)(W), rtol=1e-6)
+
+
 def test_vmap_is_a_loop_over_batches():
     X, W, b = operands()
     images = np.stack([X, 2 * X])

@@ -76,6 +76,15 @@ def test_not_a_number_in_one_row_stays_in_that_row(activation):
     assert np.isfinite(np.delete(A, 3, axis=0)).all()
 
 
+def test_the_gradient_of_a_jitted_layer_is_that_of_the_layer():
+    X, W, b = operands(5, 6, 7)
+
+    def total(W):
+        return native.dense(X, W, b, "relu").sum()
+
+    assert_allclose(jax.grad(jax.jit(total))(W), jax.grad(total)(W), rtol=1e-6)
+
+
 def test_vmap_is_a_loop_over_samples():
     X, W, b = operands(6, 5, 4)
     A = jax.vmap(lambda X: native.dense(X, W, b, "relu"))(X.reshape(2, 3, 5))

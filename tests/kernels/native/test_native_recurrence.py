@@ -102,6 +102,15 @@ def test_not_a_number_in_one_row_stays_in_that_row(cell):
     assert np.isfinite(states[:, :2]).all()
 
 
+def test_the_gradient_of_a_jitted_sweep_is_that_of_the_sweep():
+    inputs, initial = operands("lstm", 5, 4, 3, 8)
+
+    def total(W_h):
+        return native.sweep("lstm", False, *inputs[:2], W_h, inputs[3], initial, None)[0].sum()
+
+    assert_allclose(jax.grad(jax.jit(total))(inputs[2]), jax.grad(total)(inputs[2]), rtol=1e-6)
+
+
 def test_vmap_is_a_loop_over_sequences():
     inputs, initial = operands("gru", 3, 4, 2, 5)
     X = np.stack([inputs[0], 2 * inputs[0]])

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from lamina.functions.activations import ACTIVATIONS
-from lamina.kernels.native.library import call
+from lamina.kernels.native.library import NONE, call, static
 from lamina.kernels.patches import VALID, Geometry, Pair
 from lamina.kernels.pooling import average_pool, max_pool
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 255
 """Of a pooling window: a winner's place is saved in a byte, and one value of it says none."""
-
-_NONE = (0,)  # the shape of an array that is not there
 
 
 class _Call(NamedTuple):
@@ -134,29 +132,30 @@ def _convolved(todo, X, W, b, keep):
     shape = todo.output_shape(X, W)
     results = (
         jax.ShapeDtypeStruct(shape, jnp.float32),
-        jax.ShapeDtypeStruct(shape if keep and todo.pools else _NONE, jnp.uint8),
+        jax.ShapeDtypeStruct(shape if keep and todo.pools else NONE, jnp.uint8),
     )
     return call("convolution_forward", results, X, W, _or_none(b), **todo.attributes())
 
 
 def _or_none(a):
-    return jnp.zeros(_NONE, jnp.float32) if a is None else a
+    return jnp.zeros(NONE, jnp.float32) if a is None else a
 
 
 def _forward(todo, X, W, b):
-    wants = X.perturbed, W.perturbed or (b is not None and b.perturbed)
+    wants = static(X.perturbed), static(W.perturbed or (b is not None and b.perturbed))
     X, W, b = (a if a is None else a.value for a in (X, W, b))
     A, places = _convolved(todo, X, W, b, keep=True)
     seen = A if todo.relu and not todo.pools else None
-    return A, (X, W, b is not None, seen, places, wants)
+    return A, (X, W, static(b is not None), seen, places, wants)
 
 
 def _backward(todo, residuals, dA):
-    X, W, has_b, A, places, (wants_dX, wants_dW) = residuals
+    X, W, has_b, A, places, wants = residuals
+    wants_dX, wants_dW, has_b = (flag is not None for flag in (*wants, has_b))
     if isinstance(dA, SymbolicZero):
         return None, None, None
-    shapes = X.shape if wants_dX else _NONE, W.shape if wants_dW else _NONE
-    shapes += (W.shape[3:] if has_b else _NONE,)
+    shapes = X.shape if wants_dX else NONE, W.shape if wants_dW else NONE
+    shapes += (W.shape[3:] if has_b else NONE,)
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     arguments = X, W, _or_none(A), places, dA
     dX, dW, db = call("convolution_backward", results, *arguments, **todo.attributes())

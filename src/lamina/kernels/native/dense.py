@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.functions.activations import ACTIVATIONS
-from lamina.kernels.native.library import NONE, call
+from lamina.kernels.native.library import NONE, call, static
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -41,19 +41,23 @@ def _dense(activation, X, W, b):
 
 
 def _forward(activation, X, W, b):
-    wanted = () if X.perturbed else None  # not a leaf, so known when the backward rule is traced
+    wants_dX = static(X.perturbed)
     X, W, b = X.value, W.value, None if b is None else b.value
     A = _dense(activation, X, W, b)
-    return A, (X, W, A if activation == "relu" else None, None if b is None else (), wanted)
+    return A, (X, W, A if activation == "relu" else None, static(b is not None), wants_dX)
 
 
 def _backward(activation, saved, dA):
-    X, W, A, has_b, wanted = saved
+    X, W, A, has_b, wants_dX = saved
     A = jnp.zeros(NONE, jnp.float32) if A is None else A
-    shapes = (NONE if wanted is None else X.shape, W.shape, NONE if has_b is None else W.shape[1:])
+    shapes = (
+        NONE if wants_dX is None else X.shape,
+        W.shape,
+        NONE if has_b is None else W.shape[1:],
+    )
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     dX, dW, db = call("dense_backward", results, X, W, A, dA)
-    return None if wanted is None else dX, dW, None if has_b is None else db
+    return None if wants_dX is None else dX, dW, None if has_b is None else db
 
 
 _dense.defvjp(_forward, _backward, symbolic_zeros=True)

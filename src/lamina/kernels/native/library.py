@@ -58,6 +58,15 @@ def threads() -> int:
     return int(told)
 
 
+def static(flag: bool) -> tuple[()] | None:
+    """Return a flag for a backward rule as a tree without leaves: None is false.
+
+    What a forward rule saves may be traced, as in the gradient of a jitted function; the structure
+    of it never is.
+    """
+    return () if flag else None
+
+
 def call(name: str, results: Any, *arguments: Any, **attributes: Any) -> Any:
     """Call a native kernel inside a JAX program.
 

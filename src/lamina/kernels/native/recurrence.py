@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from lamina.kernels.native.library import NONE, call, lanes
+from lamina.kernels.native.library import NONE, call, lanes, static
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
@@ -70,17 +70,17 @@ def _states(saved, units, reverse, parts):
 
 
 def _forward(cell, reverse, X, W_x, W_h, b, initial, lengths):
-    wanted = () if X.perturbed else None  # not a leaf, so known when the backward rule is traced
+    wants_dX = static(X.perturbed)
     X, W_x, W_h, b = (array.value for array in (X, W_x, W_h, b))
     lengths = None if lengths is None else lengths.value
     initial = tuple(part.value for part in initial)
     saved = _swept(cell, reverse, X, W_x, W_h, b, initial, lengths, keep=True)
     results = _states(saved, W_h.shape[0], reverse, len(initial))
-    return results, (X, W_x, W_h, b, lengths, saved, wanted)
+    return results, (X, W_x, W_h, b, lengths, saved, wants_dX)
 
 
 def _backward(cell, reverse, residuals, gradients):
-    X, W_x, W_h, b, lengths, (h, c, gates), wanted = residuals
+    X, W_x, W_h, b, lengths, (h, c, gates), wants_dX = residuals
     dstates, dfinal = gradients
     none = jnp.zeros(NONE, jnp.float32)
     dstates = none if isinstance(dstates, SymbolicZero) else dstates
@@ -89,13 +89,13 @@ def _backward(cell, reverse, residuals, gradients):
         for part in dfinal
     ]
     dh_final, dc_final = dfinal if len(dfinal) > 1 else (*dfinal, none)
-    shapes = [NONE if wanted is None else X.shape, W_x.shape, W_h.shape, b.shape]
+    shapes = [NONE if wants_dX is None else X.shape, W_x.shape, W_h.shape, b.shape]
     shapes += [dh_final.shape, dc_final.shape]
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     steps = jnp.zeros(NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
     arguments = (X, W_x, W_h, h, c, gates, steps, dstates, dh_final, dc_final)
     dX, dW_x, dW_h, db, *dinitial = call(f"{cell}_backward", results, *arguments, reverse=reverse)
-    return (None if wanted is None else dX), dW_x, dW_h, db, tuple(dinitial[: len(dfinal)]), None
+    return (None if wants_dX is None else dX), dW_x, dW_h, db, tuple(dinitial[: len(dfinal)]), None
 
 
 sweep.defvjp(_forward, _backward, symbolic_zeros=True)
