@@ -206,8 +206,8 @@ def test_unreadable_images_are_skipped_on_request_and_counted(lamina_process, pi
 
 # A small convolutional network, and settings that all tests share: one program serves them
 CONV = (
-    "--model", "conv", "--filters", "4", "--hidden", "", "--epochs", "6", "--batch-size", "16",
-    "--learning-rate", "0.02", "--out", "conv.safetensors",
+    "--model", "conv", "--filters", "4", "--depth", "1", "--hidden", "", "--epochs", "6",
+    "--batch-size", "16", "--learning-rate", "0.02", "--out", "conv.safetensors",
 )  # fmt: skip
 
 

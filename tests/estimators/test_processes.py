@@ -48,6 +48,7 @@ def press_control_c(record):
     if record["epoch"] == 2:
         os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 X = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
 y = (X[:, 0] > 0).astype(int)
 model = MLPClassifier(hidden=(8,), max_epochs=500, callbacks=[press_control_c], random_state=0)

@@ -69,6 +69,7 @@ def test_partial_fit_refuses_another_number_of_channels(walks):
 
 def test_control_c_keeps_a_usable_model(walks):
     X, y = walks
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
     def press_control_c(record):
         if record["epoch"] == 2:
