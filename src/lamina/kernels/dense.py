@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 
-MANY_PRODUCTS = 1 << 20
+NATIVE_PRODUCTS = range(1 << 20, 1 << 27)  # n·m·k where the native kernel was the faster one
 FEW_UNITS, MANY_FEATURES = 32, 128  # where the second form of `_weight_gradient` is faster
 
 
@@ -65,10 +65,11 @@ def dense(
 def _is_for_native(X, W):
     """Tell whether the native twin is the faster one.
 
-    A call into it takes about ten microseconds, in which XLA is done with small products.
+    A call into it takes about ten microseconds, in which XLA is done with small products; XLA's own
+    library is ahead again where weights outgrow the cache.
     """
     products = X.shape[0] * W.shape[0] * W.shape[1]
-    if X.dtype != jnp.float32 or W.dtype != jnp.float32 or products < MANY_PRODUCTS:
+    if X.dtype != jnp.float32 or W.dtype != jnp.float32 or products not in NATIVE_PRODUCTS:
         return False
     return native.is_active()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from lamina.kernels import native
-from lamina.kernels.dense import MANY_PRODUCTS, dense
+from lamina.kernels.dense import NATIVE_PRODUCTS, dense
 from lamina.kernels.dense import _dense as reference
 
 pytestmark = pytest.mark.skipif(
@@ -54,11 +54,19 @@ def test_values_and_gradients_are_the_references(n, m, k, has_bias, activation):
         assert_allclose(our, their, rtol=1e-5, atol=1e-5 * largest)
 
 
-def test_large_products_are_native_and_small_ones_are_not():
-    X, W, b = operands(64, 128, 128)
-    assert X.size * W.shape[1] == MANY_PRODUCTS
-    assert "lamina_dense_forward" in jax.jit(dense).lower(X, W, b).as_text()
-    assert "lamina_dense_forward" not in jax.jit(dense).lower(X[:63], W, b).as_text()
+@pytest.mark.parametrize(
+    ("n", "m", "k", "is_native"),
+    [
+        (64, 128, 128, True),
+        (63, 128, 128, False),
+        (127, 1024, 1024, True),
+        (128, 1024, 1024, False),
+    ],
+)
+def test_native_are_products_neither_small_nor_large(n, m, k, is_native):
+    X, W, b = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((n, m), (m, k), (k,)))
+    assert (n * m * k in NATIVE_PRODUCTS) == is_native
+    assert ("lamina_dense_forward" in jax.jit(dense).lower(X, W, b).as_text()) == is_native
 
 
 def test_float64_is_never_native():
