@@ -44,7 +44,7 @@ def build(into: Path = INTO) -> list[Path]:
     machine = platform.machine().lower().replace("amd64", "x86_64")
     if os.name != "posix" or machine not in INSTRUCTION_SETS:
         raise CannotBuildError(f"no kernels are written for {machine} on {os.name}")
-    compiler, sets = _compiler(), INSTRUCTION_SETS[machine]
+    sets = INSTRUCTION_SETS[machine]
     libraries = {name: into / f"{name}.so" for name in sets}
     processor = into / "processor.so"
     paths = [*libraries.values(), processor]
@@ -53,6 +53,7 @@ def build(into: Path = INTO) -> list[Path]:
     )
     if all(path.exists() and path.stat().st_mtime > newest for path in paths):
         return paths
+    compiler = _compiler()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = {name: [f"{folder}/{name}-{source}.o" for source in SOURCES] for name in sets}
         jobs = [
