@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from lamina.functions.activations import ACTIVATIONS
-from lamina.kernels.native.library import NONE, call, static
+from lamina.kernels.native.library import NONE, call, or_none, static
 from lamina.kernels.patches import VALID, Geometry, Pair
 from lamina.kernels.pooling import average_pool, max_pool
 
@@ -134,11 +134,7 @@ def _convolved(todo, X, W, b, keep):
         jax.ShapeDtypeStruct(shape, jnp.float32),
         jax.ShapeDtypeStruct(shape if keep and todo.pools else NONE, jnp.uint8),
     )
-    return call("convolution_forward", results, X, W, _or_none(b), **todo.attributes())
-
-
-def _or_none(a):
-    return jnp.zeros(NONE, jnp.float32) if a is None else a
+    return call("convolution_forward", results, X, W, or_none(b), **todo.attributes())
 
 
 def _forward(todo, X, W, b):
@@ -157,7 +153,7 @@ def _backward(todo, residuals, dA):
     shapes = X.shape if wants_dX else NONE, W.shape if wants_dW else NONE
     shapes += (W.shape[3:] if has_b else NONE,)
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    arguments = X, W, _or_none(A), places, dA
+    arguments = X, W, or_none(A), places, dA
     dX, dW, db = call("convolution_backward", results, *arguments, **todo.attributes())
     return (dX if wants_dX else None), (dW if wants_dW else None), (db if has_b else None)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.functions.activations import ACTIVATIONS
-from lamina.kernels.native.library import NONE, call, static
+from lamina.kernels.native.library import NONE, call, or_none, static
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -36,8 +36,7 @@ def dense(
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _dense(activation, X, W, b):
     A = jax.ShapeDtypeStruct((X.shape[0], W.shape[1]), jnp.float32)
-    b = jnp.zeros(NONE, jnp.float32) if b is None else b
-    return call("dense_forward", A, X, W, b, relu=activation == "relu")
+    return call("dense_forward", A, X, W, or_none(b), relu=activation == "relu")
 
 
 def _forward(activation, X, W, b):
@@ -49,14 +48,13 @@ def _forward(activation, X, W, b):
 
 def _backward(activation, saved, dA):
     X, W, A, has_b, wants_dX = saved
-    A = jnp.zeros(NONE, jnp.float32) if A is None else A
     shapes = (
         NONE if wants_dX is None else X.shape,
         W.shape,
         NONE if has_b is None else W.shape[1:],
     )
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    dX, dW, db = call("dense_backward", results, X, W, A, dA)
+    dX, dW, db = call("dense_backward", results, X, W, or_none(A), dA)
     return None if wants_dX is None else dX, dW, None if has_b is None else db
 
 

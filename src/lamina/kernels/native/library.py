@@ -58,6 +58,13 @@ def threads() -> int:
     return int(told)
 
 
+def or_none(array: Any, dtype: str = "float32") -> Any:
+    """Return an array, or what tells a kernel that it is not there."""
+    import jax.numpy as jnp
+
+    return jnp.zeros(NONE, dtype) if array is None else array
+
+
 def static(flag: bool) -> tuple[()] | None:
     """Return a flag for a backward rule as a tree without leaves: None is false.
 
