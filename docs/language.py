@@ -2,16 +2,18 @@
 
 Herman Melville's Moby-Dick, of which the last tenth is never trained on. PyTorch gets the same
 initial weights, the same windows in the same order, as many steps, and the same Adam, clipping and
-schedule. Run it: ``python docs/language.py [EPOCHS]``, with the text in the folder that
-LAMINA_DATA_DIR names; without PyTorch our side alone is measured.
+schedule. Run it: ``python docs/language.py [EPOCHS [DROPOUT]]``, with the text in the folder that
+LAMINA_DATA_DIR names. Without PyTorch, or with dropout, whose masks are drawn differently, our side
+alone is measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
-import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +46,12 @@ class Initial(Callback):
         self.weights.update(jax.tree.map(np.array, run.state.weights))
 
 
-def ours(text: str, epochs: int) -> tuple[CharacterModel, float]:
+def ours(text: str, epochs: int, dropout: float) -> tuple[CharacterModel, float]:
     """Return a trained model and the minutes that it took."""
     began = time.perf_counter()
     model = CharacterModel(
         hidden=(256,),
+        dropout=dropout,
         batch_size=STREAMS,
         max_epochs=epochs,
         callbacks=[Initial()],
@@ -109,20 +112,21 @@ def torchs(model: CharacterModel, text: str, epochs: int) -> tuple[float, float]
     return float(nats) / math.log(2), minutes
 
 
-def main(epochs: int) -> None:
+def main(epochs: int, dropout: float) -> None:
     """Print both sides' bits per character, and what the model writes."""
     use_compilation_cache()
     text = novel()
-    model, minutes = ours(text, epochs)
-    print(f"{len(text):,} characters, {epochs} readings, LSTM of 256 units")
+    model, minutes = ours(text, epochs, dropout)
+    print(f"{len(text):,} characters, {epochs} readings, LSTM of 256 units, dropout {dropout}")
     print(f"Lamina:  {model.history_['val_bits_per_code'][-1]:.3f} bits, {minutes:.1f} minutes")
-    try:
+    if not dropout and find_spec("torch"):
         bits, minutes = torchs(model, text, epochs)
         print(f"PyTorch: {bits:.3f} bits, {minutes:.1f} minutes")
-    except ImportError:
-        print("PyTorch is not installed")
     print(model.generate("Call me", length=400, temperature=0.8, seed=0))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("epochs", type=int, nargs="?", default=10)
+    parser.add_argument("dropout", type=float, nargs="?", default=0.0)
+    main(**vars(parser.parse_args()))

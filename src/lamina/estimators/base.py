@@ -30,7 +30,7 @@ from lamina.training.callbacks import (
 from lamina.training.loop import Descent, Objective, Run, evaluate, scores
 from lamina.training.metrics import METRICS
 from lamina.training.optimizers import Optimizer, optimizer
-from lamina.training.precision import computing_in, dtype_of
+from lamina.training.precision import computing_in, dtype_of, in_precision, warn_if_not_had
 from lamina.training.progress import ProgressBar, on_a_terminal
 from lamina.training.schedules import PLATEAU, Schedule, schedule
 from lamina.training.state import TrainingState, fresh_state, no_totals
@@ -95,8 +95,10 @@ class NetworkEstimator(Estimator):
     encoder : Encoder, optional
         Turns raw input (a table with text and gaps, ``uint8`` images) into the matrix X, and
         travels with the model; see `lamina.formats.encoders`.
-    precision : {"float32", "float64"}
-        What is computed in. float64 takes at least twice the time.
+    precision : {"float32", "float64", "bfloat16"}
+        What is computed in. float64 takes at least twice the time. bfloat16 is for accelerators:
+        matrix products in it, all else and the weights themselves in float32; a CPU warns and
+        computes in float32.
     random_state : int, NumPy generator or None
         Seeds initial weights, order and dropout; the same seed gives the same result.
     verbose : int
@@ -304,6 +306,7 @@ class NetworkEstimator(Estimator):
         return Run(self._objective(), descent, state, source, epochs, None, watchers)
 
     def _check_numbers(self) -> None:
+        warn_if_not_had(self.precision)
         for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), above=0)
@@ -360,7 +363,12 @@ class NetworkEstimator(Estimator):
     def _objective(self) -> Objective:
         strength = penalty(self.penalty, self.alpha, self.l1_ratio)
         metric = METRICS[self.loss_.target]
-        return Objective(self.network_, self.loss_, metric, strength, self._mixup)
+        return Objective(self._computed, self.loss_, metric, strength, self._mixup)
+
+    @property
+    def _computed(self) -> Layer:
+        """The network in the precision that is computed in."""
+        return in_precision(self.network_, self.precision)
 
     @property
     def _mixup(self) -> float:
@@ -469,7 +477,7 @@ class NetworkEstimator(Estimator):
         matrix = self._matrix(X, reset=False)
         link = self.loss_ if probabilities else None
         with computing_in(self.precision):
-            return scores(self.network_, self.weights_, self.statistics_, matrix, link)
+            return scores(self._computed, self.weights_, self.statistics_, matrix, link)
 
     def evaluate(self, X, y, sample_weight=None) -> dict[str, float]:
         """Return the mean loss and the metric on data, by their names in ``history_``.

@@ -32,7 +32,7 @@ from lamina.layers.sequential import Sequential
 from lamina.training.batches import ArraySource
 from lamina.training.callbacks import Callback, Record
 from lamina.training.loop import Run
-from lamina.training.precision import computing_in
+from lamina.training.precision import computing_in, in_precision
 from lamina.training.program import continuing_program
 from lamina.training.state import TrainingState, fresh_state
 
@@ -201,7 +201,7 @@ class CharacterModel(NetworkEstimator):
     def _read(self, codes: np.ndarray, state: TrainingState | None = None) -> Record:
         """Return the mean cross-entropy and bits of a text's codes, each told from all before."""
         weights = self.weights_ if state is None else state.served
-        network = self._carrying(1)
+        network = in_precision(self._carrying(1), self.precision)
         _, carried = network.initialize(np.random.default_rng(0), (1,))
         program = continuing_program(network)
         total = 0.0
@@ -264,7 +264,7 @@ class CharacterModel(NetworkEstimator):
         codes = self.vocabulary_.encode(prompt, unknown=unknown)  # type: ignore
         if not len(codes):
             codes = rng.integers(len(self.vocabulary_.tokens), size=1)
-        network = self._carrying(1)
+        network = in_precision(self._carrying(1), self.precision)
         _, carried = network.initialize(np.random.default_rng(0), (1,))
         program = continuing_program(network)
         written: list[int] = []

@@ -94,12 +94,14 @@ def convolution(
     Returns
     -------
     array of shape (n, h', w', k)
-        See `Geometry.output_size`; then the pooling's.
+        See `Geometry.output_size`; then the pooling's. In the dtype of W, in which the product is
+        taken.
 
     Notes
     -----
     As everywhere in deep learning this is the cross-correlation: filters are not turned.
     """
+    X = jnp.asarray(X, W.dtype)
     if native.is_active() and native.supports_convolution(X, W, b, geometry):
         return native.convolution(X, W, b, activation, geometry, pooling)
     return _convolution(X, W, b, activation, geometry, pooling)
@@ -193,6 +195,7 @@ def transposed_convolution(
     array of shape (n, h', w', k)
         See `transposed_size`.
     """
+    X = jnp.asarray(X, W.dtype)
     i, j = W.shape[:2]
     reach = geometry.reach((i, j))
     grown = transposed_size((X.shape[1], X.shape[2]), (i, j), geometry)

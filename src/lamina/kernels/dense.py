@@ -51,12 +51,13 @@ def dense(
     Returns
     -------
     array of shape (n, k)
-        In the dtype of the product.
+        In the dtype of W, in which the product is taken.
 
     Notes
     -----
     Gradients are sums over the batch; averaging belongs to the loss.
     """
+    X = jnp.asarray(X, W.dtype)
     if _is_for_native(X, W):
         return native.dense(X, W, b, activation)
     return _dense(X, W, b, activation)

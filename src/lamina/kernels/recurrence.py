@@ -76,22 +76,24 @@ def recurrence(
     Returns
     -------
     states : array of shape (n, t, h)
-        h after each step; zero beyond a row's length.
+        h after each step; zero beyond a row's length. In the dtype of the weights.
     final : array of shape (n, h), for the LSTM a pair ``(h, c)`` of them
         The state after the last step taken, which in reverse is a row's first; ``initial`` in rows
-        of length 0.
+        of length 0. In float32 also where the weights are bfloat16: what a state sums up over the
+        steps would be lost to rounding.
 
     Notes
     -----
     Gradients are sums over the batch; averaging belongs to the loss.
     """
     rule = CELLS[check_choice("cell", cell, CELLS)]
-    dtype = jnp.result_type(X, W_x, W_h)
+    dtype = jnp.result_type(W_x, W_h)
+    exact = jnp.promote_types(dtype, jnp.float32)
     X, W_x, W_h, b = (jnp.asarray(array, dtype) for array in (X, W_x, W_h, b))
     n, t, _ = X.shape
     if initial is None:
-        initial = (jnp.zeros((n, W_h.shape[0]), dtype),) * rule.parts
-    state = tuple(jnp.asarray(part, dtype) for part in jax.tree.leaves(initial))
+        initial = (jnp.zeros((n, W_h.shape[0]), exact),) * rule.parts
+    state = tuple(jnp.asarray(part, exact) for part in jax.tree.leaves(initial))
     X, valid = X.swapaxes(0, 1), None  # steps first: each is one block of memory
     if lengths is not None:
         lengths = jnp.asarray(lengths)
@@ -103,6 +105,7 @@ def recurrence(
     else:
         swept = _sweep(cell, reverse, X, W_x, W_h, b, state, valid)
     states, final = swept
+    states = states.astype(dtype)
     if valid is not None:
         states = jnp.where(valid, states, 0)
     return states.swapaxes(0, 1), final if rule.parts > 1 else final[0]
@@ -131,11 +134,11 @@ def _steps(cell, reverse, X, W_x, W_h, b, initial, valid, keep):
     """
     rule = CELLS[cell]
     width = W_x.shape[1]
-    P = X @ W_x + b[None, None, :width]
+    P = _product(X, W_x) + b[None, None, :width]
 
     def step(state, inputs):
         P_t, valid_t = inputs
-        after, gates = rule.step(P_t, state[0] @ W_h, b[width:], state)
+        after, gates = rule.step(P_t, _product(state[0], W_h), b[width:], state)
         if valid_t is not None:
             after = _where(valid_t, after, state)
         return after, (after, gates) if keep else (after[:1], ())
@@ -167,17 +170,25 @@ def _backward(cell, reverse, saved, gradients):
         if valid_t is not None:  # a step that was not taken passes the gradient on
             dP, dbefore = jnp.where(valid_t, dP, 0), _where(valid_t, dbefore, dstate)
         dR = recurrent(dP, gates)
-        return (dbefore[0] + dR @ W_h.T, *dbefore[1:]), dP
+        return (dbefore[0] + _product(dR, W_h.T), *dbefore[1:]), dP
 
     inputs = (dstates, gates, states, before, valid)
     dinitial, dP = jax.lax.scan(step, dfinal, inputs, reverse=not reverse)
     dR = recurrent(dP, gates)
-    dX = dP @ W_x.T
-    dW_x, dW_h = _rows(X).T @ _rows(dP), _rows(before[0]).T @ _rows(dR)
+    dtype = X.dtype
+    dX = _product(dP, W_x.T).astype(dtype)
+    dW_x = _product(_rows(X).T, _rows(dP).astype(dtype)).astype(dtype)
+    dW_h = _product(_rows(before[0]).T, _rows(dR).astype(dtype)).astype(dtype)
     db = _rows(dP).sum(axis=0)
     if rule.recurrent:  # b_h is added to the last gate's recurrent product
         db = jnp.concatenate([db, _rows(dR)[:, -W_h.shape[0] :].sum(axis=0)])
-    return dX, dW_x, dW_h, db, dinitial, None
+    return dX, dW_x, dW_h, db.astype(dtype), dinitial, None
+
+
+def _product(A, W):
+    """Return ``A W`` taken in the dtype of W, in float32 at least: sums and states need it."""
+    exact = jnp.promote_types(W.dtype, jnp.float32)
+    return jnp.matmul(A.astype(W.dtype), W, preferred_element_type=exact)
 
 
 def _shifted(states, initial, reverse):

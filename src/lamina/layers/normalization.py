@@ -73,8 +73,10 @@ class BatchNorm(Layer):
         if not context.train or self.frozen:
             scale = gain * jax.lax.rsqrt(statistics["variance"] + self.epsilon)
             mean = _over(X, statistics["mean"])
-            return (X - mean) * _over(X, scale) + _over(X, shift), statistics
-        A, mean, variance = batch_norm(X, gain, shift, context.weight, self.epsilon)  # type: ignore
+            A = (X - mean) * _over(X, scale) + _over(X, shift)
+            return A.astype(X.dtype), statistics
+        exact = map(_in_full, (X, gain, shift))
+        A, mean, variance = batch_norm(*exact, context.weight, self.epsilon)  # type: ignore
         N, share = cells(X, context.weight), 1 - self.momentum
         if context.weight is not None:
             share = jnp.where(jnp.any(context.weight > 0), share, 0)
@@ -83,7 +85,7 @@ class BatchNorm(Layer):
             name: running + (share * (batch[name] - running)).astype(running.dtype)
             for name, running in statistics.items()
         }
-        return A, after
+        return A.astype(X.dtype), after
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ class LayerNorm(Layer):
 
     def apply(self, weights, statistics, X, context):
         """Return the normalised batch."""
-        return layer_norm(X, weights["gain"], weights["shift"], self.epsilon), statistics
+        exact = map(_in_full, (X, weights["gain"], weights["shift"]))
+        return layer_norm(*exact, self.epsilon).astype(X.dtype), statistics  # type: ignore
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,11 @@ class Standardize(Layer):
             values, _ = self.apply(weights, statistics, X.values, context)
             return Sequences(values, X.lengths), statistics
         return (X - _over(X, statistics["mean"])) / _over(X, statistics["scale"]), statistics
+
+
+def _in_full(array):
+    """Return the array in float32 at least: means and variances are sums of many numbers."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def _with_channels(input_shape: Shape, name: str) -> Shape:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.functions.losses import Loss
+from lamina.layers.half_precision import HalfPrecision
 from lamina.layers.layer import PREDICTING, Layer
 from lamina.layers.sequential import Sequential
 
@@ -37,7 +38,7 @@ def first_overflow(
     for path, matrix in _by_path(weights):
         if not _finite(matrix):
             return f"the weights {path}"
-    if isinstance(network, Sequential):
+    if isinstance(network, Sequential | HalfPrecision):
         for name, A, _ in network.walk(weights, statistics, X):
             if not _finite(A):
                 return f"the output of {name}"

@@ -153,7 +153,7 @@ def fit(
     class_weight: Annotated[
         str | None, _training(help="balanced: every class counts the same in all.")
     ] = None,
-    precision: Annotated[str | None, _training(help="float32 or float64.")] = None,
+    precision: Annotated[str | None, _training(help="float32, float64 or bfloat16.")] = None,
     seed: Annotated[int, _training(help="Seeds the split, the weights and the order.")] = 0,
     out: Annotated[
         Path | None,
