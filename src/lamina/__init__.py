@@ -46,6 +46,7 @@ _HOME = {
     "ConvClassifier": "estimators.convolutional",
     "ConvRegressor": "estimators.convolutional",
     "CharacterModel": "estimators.language",
+    "Checkpoint": "formats.checkpoints",
     "Forecaster": "estimators.forecaster",
     "LinearClassifier": "estimators.linear",
     "LinearRegressor": "estimators.linear",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from lamina.estimators.persistence import load as load
     from lamina.estimators.recurrent import RecurrentClassifier as RecurrentClassifier
     from lamina.estimators.recurrent import RecurrentRegressor as RecurrentRegressor
+    from lamina.formats.checkpoints import Checkpoint as Checkpoint
     from lamina.layers import GRU as GRU
     from lamina.layers import LSTM as LSTM
     from lamina.layers import RNN as RNN

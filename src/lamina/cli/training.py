@@ -88,6 +88,27 @@ def encoder_of(train: Any, series_shape: Any, unknown: str | None) -> Any:
     return None
 
 
+def folder_of_the_run(checkpoint: Path | None, resume: Path | None) -> str | None:
+    """Return the folder to keep the run in; one to go on from must hold a checkpoint."""
+    if resume is None:
+        return None if checkpoint is None else str(checkpoint)
+    if checkpoint is not None:
+        raise InputError("--resume expected to stand alone, got --checkpoint too. Leave one out.")
+    if not any(resume.glob("step-*.safetensors")):
+        raise InputError(
+            f"--resume expected a folder with checkpoints, got {resume}. Begin the run with "
+            f"--checkpoint {resume}."
+        )
+    return str(resume)
+
+
+def watchers(metrics: Path | None) -> list[Any] | None:
+    """Return the callbacks that options ask for."""
+    from lamina.training.callbacks import MetricsFile
+
+    return None if metrics is None else [MetricsFile(metrics)]
+
+
 def estimator_of(name: str, settings: dict[str, Any]) -> Any:
     """Return the estimator of that name with the settings that were given, all of which it has."""
     import lamina

@@ -15,6 +15,8 @@ import numpy as np
 from lamina.errors import InputError, check_number
 from lamina.estimators import validation
 from lamina.estimators.contract import Estimator
+from lamina.estimators.resuming import Resumption
+from lamina.formats.checkpoints import Checkpoint
 from lamina.functions.losses import LOSSES, Loss, loss
 from lamina.functions.penalties import penalty
 from lamina.layers.layer import Layer, Shape, Weights, in_order
@@ -99,6 +101,10 @@ class NetworkEstimator(Estimator):
         What is computed in. float64 takes at least twice the time. bfloat16 is for accelerators:
         matrix products in it, all else and the weights themselves in float32; a CPU warns and
         computes in float32.
+    checkpoint : str, Path or Checkpoint, optional
+        A folder in which the run is kept as it goes. A fit of the same settings on the same data
+        goes on from what it finds there, with the same result, bit for bit, as if it had never
+        stopped; SIGTERM leaves a last checkpoint. See `lamina.Checkpoint`.
     random_state : int, NumPy generator or None
         Seeds initial weights, order and dropout; the same seed gives the same result.
     verbose : int
@@ -138,6 +144,7 @@ class NetworkEstimator(Estimator):
     warm_start: bool = False
     encoder: Encoder | None = None
     precision: str = "float32"
+    checkpoint: str | Path | Checkpoint | None = None
     random_state: Any = None
     verbose: int = 1
     _any_rank: ClassVar[bool] = False
@@ -239,9 +246,9 @@ class NetworkEstimator(Estimator):
         self.target_names_ = _names_of(y)
         validation.check_same_length(X, targets)
         held_out = self._validation(validation_data)
+        seed, resumption = self._seed()
         if held_out is None and self.early_stopping is not None:
-            X, targets, weight, held_out = self._hold_out(X, targets, weight)
-        seed = validation.seed_from(self.random_state)
+            X, targets, weight, held_out = self._hold_out(X, targets, weight, seed)
         if not continuing:
             self.history_: dict[str, list[float]] = {}
             self._build(X, targets, weight, seed)
@@ -264,7 +271,19 @@ class NetworkEstimator(Estimator):
             return evaluate(objective, state.served, state.statistics, *held_out)
 
         at_epoch = None if held_out is None else measured
-        return Run(objective, descent, state, source, epochs, at_epoch, watchers)
+        run = Run(objective, descent, state, source, epochs, at_epoch, watchers)
+        if resumption is not None:
+            before = self.weights_ if continuing else None
+            resumption.attach(run, self, seed, X, targets, weight, held_out, before)
+        return run
+
+    def _seed(self) -> tuple[int, Resumption | None]:
+        """Return the run's seed, and where the run is kept; a run that goes on has its old seed."""
+        seed = validation.seed_from(self.random_state)
+        if self.checkpoint is None:
+            return seed, None
+        resumption = Resumption(self.checkpoint)
+        return resumption.seed(seed), resumption
 
     def _partial_fit(self, X, y, sample_weight):
         """Take one pass over ``X``, from the present weights and, if it is still the same
@@ -418,9 +437,9 @@ class NetworkEstimator(Estimator):
         weight = data[2] if len(data) == 3 else None
         return X, targets, validation.check_weights(weight, len(X), self._dtype)
 
-    def _hold_out(self, X, targets, weight):
+    def _hold_out(self, X, targets, weight, seed: int):
         """Split off the validation fraction at random, evenly over the classes."""
-        rng = np.random.default_rng((validation.seed_from(self.random_state), 1))
+        rng = np.random.default_rng((seed, 1))
         stratum = targets if targets.ndim == 1 else np.zeros(len(X))
         order = np.lexsort((rng.random(len(X)), stratum))
         share = np.arange(len(X) + 1) * self.validation_fraction

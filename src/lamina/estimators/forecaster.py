@@ -227,7 +227,7 @@ class Forecaster(NetworkEstimator):
     def _known_targets(self, y: Any) -> np.ndarray:
         return y
 
-    def _hold_out(self, X, targets, weight):
+    def _hold_out(self, X, targets, weight, seed: int):
         """Split off the last windows, with none before them whose targets reach into theirs."""
         edge = len(X) - max(round(self.validation_fraction * len(X)), 1)
         train = edge - self.horizon + 1

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import InputError, check_choice, check_number
-from lamina.estimators import validation
 from lamina.estimators.base import NetworkEstimator
 from lamina.estimators.recurrent import stack
 from lamina.formats.vocabulary import Vocabulary
@@ -161,7 +160,7 @@ class CharacterModel(NetworkEstimator):
             )
         fewest = max(1, (len(codes) - 1) // (LEAST_STEPS * self.window))
         streams = min(self.batch_size or 32, fewest)
-        seed = validation.seed_from(self.random_state)
+        seed, resumption = self._seed()
         self.n_features_in_ = 1
         self.history_: dict[str, list[float]] = {}
         self.input_shape_ = (self.window,)
@@ -180,7 +179,10 @@ class CharacterModel(NetworkEstimator):
         at_epoch = None if len(held_out) < 2 else lambda state: self._read(held_out, state)
         usual = int(np.clip(-(-STEPS // source.steps_per_epoch), FEWEST_EPOCHS, MOST_EPOCHS))
         epochs = self.max_epochs or usual
-        return Run(self._objective(), descent, state, source, epochs, at_epoch, watchers)
+        run = Run(self._objective(), descent, state, source, epochs, at_epoch, watchers)
+        if resumption is not None:
+            resumption.attach(run, self, seed, codes, held_out)
+        return run
 
     def _carrying(self, rows: int) -> Sequential:
         """Return the network with states that so many streams carry on."""

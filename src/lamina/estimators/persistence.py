@@ -57,7 +57,7 @@ def save(estimator: NetworkEstimator, path: str | Path) -> None:
     document = {
         "estimator": name,
         "lamina": lamina.__version__,
-        "parameters": _parameters(estimator),
+        "parameters": parameters(estimator),
         "network": to_document(estimator.network_),
         "input_shape": list(estimator.input_shape_),
         "loss": _loss_document(estimator.loss_),
@@ -173,10 +173,12 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
     return tree
 
 
-def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:
+def parameters(estimator: NetworkEstimator) -> dict[str, Any]:
     """Return the constructor parameters that are data."""
     kept = {}
     for name, value in estimator.get_params().items():
+        if name == "checkpoint":  # a place on one machine
+            continue
         if isinstance(value, Layer):
             value = {"layer": to_document(value)}
         elif isinstance(value, Loss):

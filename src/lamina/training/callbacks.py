@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -20,7 +23,11 @@ Record = dict[str, float]
 
 
 class Callback:
-    """Watches a run. Override what you need; it may keep state, and is copied for each fit."""
+    """Watches a run. Override what you need; it may keep state, and is copied for each fit.
+
+    What it keeps from epoch to epoch is lost in a run that is resumed from a checkpoint, unless
+    `memory` and `remember` carry it over.
+    """
 
     def on_start(self, run: Run) -> None:
         """Before the first step."""
@@ -33,6 +40,16 @@ class Callback:
 
     def on_end(self, run: Run) -> None:
         """After the last epoch, also if the run was stopped, interrupted or failed."""
+
+    def memory(self) -> tuple[dict[str, Any], Any]:
+        """Return what a checkpoint should hold: plain JSON values, and a pytree of arrays.
+
+        No values, and there is nothing to hold.
+        """
+        return {}, {}
+
+    def remember(self, run: Run, values: dict[str, Any], arrays: Callable[[Any], Any]) -> None:
+        """Take back what `memory` returned; ``arrays`` maps a pytree of its structure to it."""
 
 
 def fresh_copy(callback: Any) -> Callback:
@@ -93,6 +110,21 @@ class EarlyStopping(Callback):
         self.waited = 0
         self._kept: Any = None
 
+    def memory(self) -> tuple[dict[str, Any], Any]:
+        """Return the best figure, when it was, how long ago, and its weights."""
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "waited": self.waited,
+        }, self._kept
+
+    def remember(self, run: Run, values: dict[str, Any], arrays: Callable[[Any], Any]) -> None:
+        """Take them back."""
+        self.best, self.best_epoch = values["best"], values["best_epoch"]
+        self.waited = values["waited"]
+        if self.best is not None:
+            self._kept = arrays((run.state.served, run.state.statistics))
+
     def on_epoch(self, run: Run, record: Record) -> bool:
         """Keep the weights if they are the best so far; stop when patience is over."""
         value = _watched(record, self.monitor)
@@ -109,6 +141,44 @@ class EarlyStopping(Callback):
             weights, statistics = self._kept
             average = None if run.state.average is None else weights
             run.change_state(weights=weights, statistics=statistics, average=average)
+
+
+class MetricsFile(Callback):
+    """Writes each epoch's figures to a file as a line of JSON, for other programs to follow.
+
+    A run that goes on from a checkpoint goes on with its file: lines of epochs that are gone
+    through again are dropped.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; written anew by a run that begins. What is not finite is null.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_start(self, run: Run) -> None:
+        """Write the epochs that the run has behind it."""
+        rows = zip(*run.history.values(), strict=True)
+        lines = [dict(zip(run.history, row, strict=True)) for row in rows]
+        try:
+            self.path.write_text("".join(map(_line, lines)), encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"MetricsFile expected a file that can be written to, got {self.path}: "
+                f"{error.strerror or error}. Choose another."
+            ) from error
+
+    def on_epoch(self, run: Run, record: Record) -> None:
+        """Add a line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(record))
+
+
+def _line(record: Record) -> str:
+    finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
+    return json.dumps(finite) + "\n"
 
 
 class StopAtMinimum(Callback):
@@ -145,6 +215,14 @@ class ReduceOnPlateau(Callback):
         self.monitor, self.min_delta = monitor, min_delta
         self.best: float | None = None
         self.waited = 0
+
+    def memory(self) -> tuple[dict[str, Any], Any]:
+        """Return the best figure and how long ago it was."""
+        return {"best": self.best, "waited": self.waited}, {}
+
+    def remember(self, run: Run, values: dict[str, Any], arrays: Callable[[Any], Any]) -> None:
+        """Take them back."""
+        self.best, self.waited = values["best"], values["waited"]
 
     def on_epoch(self, run: Run, record: Record) -> None:
         """Cut the rate when patience is over."""

@@ -1,4 +1,8 @@
-"""Ctrl-C during training: the first one asks the loop to stop, the second one stops the process."""
+"""Signals during training: the first one asks the loop to stop, the second one stops the process.
+
+Ctrl-C (SIGINT) is always heeded so; SIGTERM, which cluster managers send before they kill, where
+the run is kept in checkpoints: it then ends after its last one.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,45 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
 
 class Interruption:
-    """Whether the user has asked to stop."""
+    """Which signal has asked to stop, if any."""
 
-    requested = False
+    by: signal.Signals | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether one has."""
+        return self.by is not None
 
 
 @contextmanager
-def interruptible() -> Iterator[Interruption]:
-    """Turn SIGINT into a flag while the block runs, in the main thread; elsewhere do nothing."""
+def interruptible(*, terminable: bool = False) -> Iterator[Interruption]:
+    """Turn signals into a flag while the block runs, in the main thread; elsewhere do nothing.
+
+    Parameters
+    ----------
+    terminable : bool
+        Whether SIGTERM is one of them. After the block it is raised again.
+    """
     interruption = Interruption()
     ours = threading.current_thread() is threading.main_thread()
-    if not (ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
-        yield interruption
-        return
+    wanted = (signal.SIGINT, signal.SIGTERM) if terminable else (signal.SIGINT,)
+    taken = [number for number in wanted if ours and signal.getsignal(number) is _USUAL[number]]
 
-    def request(signum, frame):
+    def request(number, frame):
         if interruption.requested:
             raise KeyboardInterrupt
-        interruption.requested = True
+        interruption.by = signal.Signals(number)
 
-    signal.signal(signal.SIGINT, request)
+    for number in taken:
+        signal.signal(number, request)
     try:
         yield interruption
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in taken:
+            signal.signal(number, _USUAL[number])
+    if interruption.by is signal.SIGTERM:
+        signal.raise_signal(signal.SIGTERM)

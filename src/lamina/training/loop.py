@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -101,6 +101,22 @@ class Descent:
     average: float | None = None
 
 
+class Recorder(Protocol):
+    """Keeps a run, so that it can go on after the process has died."""
+
+    def after_block(self, run: Run) -> None:
+        """Keep the run in the middle of an epoch, if it is time."""
+        ...
+
+    def after_epoch(self, run: Run) -> None:
+        """Keep the run between two epochs."""
+        ...
+
+    def at_end(self, run: Run) -> None:
+        """Keep the run as it was left, and wait until that is done."""
+        ...
+
+
 class Run:
     """One training run; callbacks are given it.
 
@@ -120,6 +136,8 @@ class Run:
         What measures the network after each epoch.
     callbacks : sequence of Callback
         In the order in which they are called.
+    recorder : Recorder, optional
+        What keeps it on disk.
 
     Attributes
     ----------
@@ -129,6 +147,8 @@ class Run:
         The records of all epochs, by figure.
     totals : Totals
         Sums over the present epoch, up to the last block that has ended.
+    stopped : bool
+        Whether a callback ended the run.
     interrupted : bool
         Whether Ctrl-C ended the run.
     """
@@ -142,15 +162,15 @@ class Run:
         epochs: int,
         validation: Callable[[TrainingState], Record] | None = None,
         callbacks: Sequence[Callback] = (),
+        recorder: Recorder | None = None,
     ) -> None:
         self.objective, self.descent = objective, descent
         self.state, self.source, self.epochs = state, source, epochs
-        self.validation, self.callbacks = validation, callbacks
+        self.validation, self.callbacks, self.recorder = validation, callbacks, recorder
         self.history: dict[str, list[float]] = {}
-        self.interrupted = False
-        self.epoch = int(state.epoch)
-        self.totals = Totals(*state.totals.tolist())
+        self.stopped = self.interrupted = False
         self.dtype = state.totals.dtype
+        self.go_on_from(state)
         self._settings = self._checked_settings()
         self._program = partial(
             training_program,
@@ -160,6 +180,12 @@ class Run:
             descent.optimizer,
             objective.mixup,
         )
+
+    def go_on_from(self, state: TrainingState) -> None:
+        """Take a state, and with it the position in the data and the sums of its epoch."""
+        self.state = state
+        self.epoch = int(state.epoch)
+        self.totals = Totals(*state.totals.tolist())
 
     def _checked_settings(self) -> Settings:
         l1, l2 = self.objective.strengths(self.state.weights)
@@ -184,11 +210,14 @@ class Run:
             for callback in self.callbacks:
                 started.append(callback)
                 callback.on_start(self)
-            with interruptible() as interruption:
-                while self.epoch < self.epochs:
+            with interruptible(terminable=self.recorder is not None) as interruption:
+                while self.epoch < self.epochs and not self.stopped:
                     self._epoch(interruption)
-                    if self.interrupted or self._end_epoch():
+                    if self.interrupted:
                         break
+                    self._end_epoch()
+                if self.recorder is not None:
+                    self.recorder.at_end(self)
         finally:
             for callback in started:
                 callback.on_end(self)
@@ -235,6 +264,8 @@ class Run:
         self.totals = Totals(*totals)
         for callback in self.callbacks:
             callback.on_block(self, self.totals)
+        if self.recorder is not None:
+            self.recorder.after_block(self)
 
     def _rates(self, batch: np.ndarray) -> np.ndarray:
         """Return the learning rate at these minibatches of the present epoch."""
@@ -249,8 +280,8 @@ class Run:
         metric = self.objective.metric
         return {"loss": totals.loss / weight, metric.name: metric.finish(totals.metric / weight)}
 
-    def _end_epoch(self) -> bool:
-        """Record the epoch, and return whether a callback wants to stop."""
+    def _end_epoch(self) -> None:
+        """Record the epoch, and ask the callbacks whether to stop."""
         totals = self.totals
         record: Record = {"epoch": self.epoch + 1, **self.figures(totals)}
         if self.validation is not None:
@@ -267,7 +298,9 @@ class Run:
             epoch=np.int32(self.epoch), batch=np.int32(0), totals=no_totals(self.dtype)
         )
         wishes = [callback.on_epoch(self, record) for callback in self.callbacks]
-        return any(wishes)
+        self.stopped = any(wishes)
+        if self.recorder is not None:
+            self.recorder.after_epoch(self)
 
     def change_state(self, **changes: Any) -> None:
         """Replace parts of the state."""

@@ -154,6 +154,16 @@ def fit(
         str | None, _training(help="balanced: every class counts the same in all.")
     ] = None,
     precision: Annotated[str | None, _training(help="float32, float64 or bfloat16.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        _training(help="A folder to keep the run in as it goes; the same command goes on from it."),
+    ] = None,
+    resume: Annotated[
+        Path | None, _training(help="The folder of a run that has begun, to go on with.")
+    ] = None,
+    metrics: Annotated[
+        Path | None, _training(help="Write each epoch's figures to this file as a JSON line.")
+    ] = None,
     seed: Annotated[int, _training(help="Seeds the split, the weights and the order.")] = 0,
     out: Annotated[
         Path | None,
@@ -182,6 +192,8 @@ def fit(
         learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
         max_epochs=epochs, early_stopping=early_stopping, class_weight=class_weight,
         precision=precision, random_state=seed, verbose=0 if quiet else 1,
+        checkpoint=training.folder_of_the_run(checkpoint, resume),
+        callbacks=training.watchers(metrics),
     )  # fmt: skip
     path = _writable(out, data)
     of_rows = {"target": target, "test": test, "validation": validation, "drop": drop}
@@ -194,6 +206,7 @@ def fit(
         return
     if forecast is not None:
         training.refuse("a model of rows", "one that forecasts series", **of_rows)
+        training.refuse("a fit of more than seconds", "a forecast", checkpoint=checkpoint or resume)
         settings["cell"] = model or "gru"
         _fit_series(data, forecast, time, exogenous, test_fraction, settings, path)
         return

@@ -1,0 +1,78 @@
+"""Fits that survive their process: the folder of a run, and what tells it from another run."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from lamina.errors import InputError
+from lamina.formats.checkpoints import Checkpoint, CheckpointFolder
+from lamina.training.snapshots import Snapshot, resume
+
+if TYPE_CHECKING:
+    from lamina.estimators.base import NetworkEstimator
+    from lamina.training.loop import Run
+
+NOT_OF_THE_RUN = ("checkpoint", "verbose", "random_state")
+"""Parameters that may differ when a run goes on; its seed is in the checkpoint."""
+
+
+class Resumption:
+    """A run's folder, read before the run is made: it may be one that goes on.
+
+    Parameters
+    ----------
+    checkpoint : str, Path or Checkpoint
+        The estimator's parameter.
+    """
+
+    def __init__(self, checkpoint: Any) -> None:
+        if isinstance(checkpoint, str | Path):
+            checkpoint = Checkpoint(checkpoint)
+        if not isinstance(checkpoint, Checkpoint):
+            raise InputError(
+                f"checkpoint expected a folder or a Checkpoint, got {checkpoint!r}. "
+                'Use checkpoint="run1".'
+            )
+        self.folder = CheckpointFolder(checkpoint)
+        self.found: Snapshot | None = self.folder.newest()
+
+    def seed(self, drawn: int) -> int:
+        """Return the seed of the run that goes on, ``drawn`` for one that begins."""
+        return drawn if self.found is None else int(self.found[0]["identity"]["seed"])
+
+    def attach(self, run: Run, estimator: NetworkEstimator, seed: int, *data: Any) -> None:
+        """Keep a run that has not begun in the folder, going on from what was found there.
+
+        Raises
+        ------
+        InputError
+            If what was found is another run's, told by its settings and its data.
+        """
+        self.folder.identity = {**_identity(estimator), "seed": seed, "data": _digest(data)}
+        if self.found is not None:
+            document, arrays = self.found
+            self.folder.check_same(self.folder.identity, document)
+            resume(run, document, arrays)
+        run.recorder = self.folder
+
+
+def _identity(estimator: NetworkEstimator) -> dict[str, Any]:
+    from lamina.estimators.persistence import parameters
+
+    kept = {k: v for k, v in parameters(estimator).items() if k not in NOT_OF_THE_RUN}
+    return {"estimator": type(estimator).__name__, **kept}
+
+
+def _digest(data: Any) -> str:
+    """Return a digest over all arrays of a run's data."""
+    blake = hashlib.blake2b(digest_size=16)
+    for array in jax.tree.leaves(data):
+        array = np.ascontiguousarray(array)
+        blake.update(f"{array.dtype}{array.shape}".encode())
+        blake.update(array.reshape(-1).view(np.uint8).data)
+    return blake.hexdigest()

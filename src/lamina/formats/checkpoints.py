@@ -1,0 +1,202 @@
+"""Checkpoints: a folder with the last few states of a run, each a file that is whole or not there.
+
+A file is written beside its name, flushed to the disk and renamed, and carries a digest over all it
+holds (`lamina.formats.model_file`), so whatever kills the process, the newest file that can be read
+is a run as it stood at some step. Files are written while training goes on.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lamina.errors import FileFormatError, InputError, check_number
+from lamina.formats.files import unwritable
+from lamina.formats.model_file import read_model, write_model
+from lamina.training.snapshots import Snapshot, snapshot
+
+if TYPE_CHECKING:
+    from lamina.training.loop import Run
+
+_NAME = re.compile(r"step-(\d{10})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often a run is kept.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made where it is missing; one run a folder.
+    every_steps : int, optional
+        Steps from one checkpoint to the next; None is one an epoch.
+    every_seconds : float, optional
+        Seconds after which one is made in the middle of an epoch too; None never.
+    keep : int
+        How many are kept: the newest, and besides them the one with the best validation loss (the
+        loss, where nothing is validated).
+
+    Examples
+    --------
+    >>> from lamina import Checkpoint, MLPClassifier
+    >>> clf = MLPClassifier(checkpoint=Checkpoint("run1", every_steps=100))
+    """
+
+    folder: str | Path
+    every_steps: int | None = None
+    every_seconds: float | None = 60.0
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        check_number("Checkpoint keep", self.keep, at_least=1, whole=True)
+        if self.every_steps is not None:
+            check_number("Checkpoint every_steps", self.every_steps, at_least=1, whole=True)
+        if self.every_seconds is not None:
+            check_number("Checkpoint every_seconds", self.every_seconds, above=0)
+
+
+class CheckpointFolder:
+    """The recorder of a run: what stands in its folder, and what is added to it.
+
+    Parameters
+    ----------
+    settings : Checkpoint
+        Where and how often.
+
+    Attributes
+    ----------
+    identity : dict
+        What tells this run from others, stored in each file; see `check_same`.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to.
+    FileFormatError
+        If it holds checkpoints, and none that can be read.
+    """
+
+    def __init__(self, settings: Checkpoint) -> None:
+        self.settings, self.folder = settings, Path(settings.folder)
+        self.identity: dict[str, Any] = {}
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+        self._step, self._time = 0, time.monotonic()
+        self._best: dict[str, Any] = {}
+        self._probe()
+
+    def _probe(self) -> None:
+        """Make the folder, and find out now whether it can be written to; clear what was cut."""
+        probe = self.folder / ".probe.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            for draft in self.folder.glob(".*.part"):
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+
+    def steps(self) -> list[int]:
+        """Return the steps at which there are checkpoints, newest first."""
+        names = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted((int(name[1]) for name in names if name), reverse=True)
+
+    def newest(self) -> Snapshot | None:
+        """Return the newest checkpoint that can be read, None where there is none at all."""
+        damaged: Exception | None = None
+        for step in self.steps():
+            try:
+                document, arrays = read_model(self._path(step))
+            except InputError as error:
+                warnings.warn(f"{error} The checkpoint before it is taken.", stacklevel=2)
+                damaged = error
+                continue
+            if document.get("kind") != "checkpoint":
+                raise FileFormatError(
+                    f"{self._path(step)} expected a checkpoint, got a model. Name another folder."
+                )
+            self._step, self._best = step, document["best"]
+            return document, arrays
+        if damaged is not None:
+            raise FileFormatError(
+                f"{self.folder} expected a checkpoint that can be read, got damaged ones only. "
+                "Empty the folder to begin anew."
+            )
+        return None
+
+    def check_same(self, identity: dict[str, Any], document: dict[str, Any]) -> None:
+        """Raise unless a checkpoint is of the run that is to go on."""
+        theirs = document["identity"]
+        different = sorted(k for k in identity | theirs if identity.get(k) != theirs.get(k))
+        if different:
+            name = different[0]
+            raise InputError(
+                f"{self.folder} expected to be the run's own folder, got checkpoints of a run with "
+                f"another {name} ({theirs.get(name)!r}, this run's is {identity.get(name)!r}). "
+                "Name another folder, or go on with the settings and data of that run."
+            )
+
+    # What a `lamina.training.loop.Recorder` does
+
+    def after_block(self, run: Run) -> None:
+        """Keep the run if so many steps or seconds have passed, and the last file is written."""
+        every, seconds = self.settings.every_steps, self.settings.every_seconds
+        if self._writing is not None and not self._writing.done():
+            return
+        late = seconds is not None and time.monotonic() - self._time >= seconds
+        if late or (every is not None and int(run.state.step) - self._step >= every):
+            self._keep(run)
+
+    def after_epoch(self, run: Run) -> None:
+        """Keep the run if it is kept by epochs, else as in the middle of one."""
+        figures = run.history.get("val_loss") or run.history["loss"]
+        better = not self._best or figures[-1] < self._best["loss"]
+        if better:
+            self._best = {"loss": figures[-1], "step": int(run.state.step)}
+        if self.settings.every_steps is None or better:
+            self._keep(run)
+        else:
+            self.after_block(run)
+
+    def at_end(self, run: Run) -> None:
+        """Keep the run, and wait for it."""
+        self._keep(run)
+        self._finish()
+
+    def _keep(self, run: Run) -> None:
+        document, arrays = snapshot(run)
+        if not arrays["state/finite"]:
+            return  # the loop is about to find that out and to end the run
+        self._finish()
+        self._step, self._time = document["step"], time.monotonic()
+        document |= {"kind": "checkpoint", "identity": self.identity, "best": dict(self._best)}
+        self._writing = self._writer.submit(self._write, document, arrays)
+
+    def _finish(self) -> None:
+        """Wait for the last file; where it could not be written, say so and let training go on."""
+        if self._writing is None:
+            return
+        try:
+            self._writing.result()
+        except InputError as error:
+            warnings.warn(f"No checkpoint was written: {error} Training goes on.", stacklevel=2)
+        self._writing = None
+
+    def _write(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        write_model(self._path(document["step"]), document, arrays)
+        for step in self.steps()[self.settings.keep :]:
+            if step != document["best"].get("step"):
+                with suppress(OSError):
+                    self._path(step).unlink()
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:010}.safetensors"
