@@ -152,3 +152,18 @@ def test_fashion_mnist_with_a_sparse_support_vector_machine(lamina, fashion_mnis
     shown = re.search(r"dense_0/W .*?(\d+\.\d)%", lamina("inspect", "fashion.safetensors").out)
     assert float(shown[1]) == pytest.approx(100 * (W == 0).mean(), abs=0.06)
     assert seconds < 30
+
+
+def test_a_run_goes_on_from_its_folder(lamina, flowers_csv):
+    fit = "fit flowers.csv --target species --hidden 4 --quiet".split()
+    refused = lamina(*fit, "--epochs", 3, "--resume", "run1")
+    assert (refused.status, "--checkpoint run1" in refused.err) == (2, True)
+    begun = lamina(*fit, "--epochs", 3, "--checkpoint", "run1", "--out", "a.safetensors")
+    assert begun.status == 0, begun.err
+    again = lamina(
+        *fit, "--epochs", 3, "--resume", "run1", "--out", "b.safetensors", "--metrics", "m.jsonl"
+    )
+    assert again.status == 0, again.err
+    assert len(Path("m.jsonl").read_text().splitlines()) == 3
+    other = lamina(*fit, "--epochs", 4, "--resume", "run1")
+    assert (other.status, "another max_epochs (3" in other.err) == (2, True)
