@@ -155,7 +155,7 @@ def test_fashion_mnist_with_a_sparse_support_vector_machine(lamina, fashion_mnis
 
 
 def test_a_run_goes_on_from_its_folder(lamina, flowers_csv):
-    fit = "fit flowers.csv --target species --hidden 4 --quiet".split()
+    fit = ["fit", "flowers.csv", "--target", "species", "--hidden", "4", "--quiet"]
     refused = lamina(*fit, "--epochs", 3, "--resume", "run1")
     assert (refused.status, "--checkpoint run1" in refused.err) == (2, True)
     begun = lamina(*fit, "--epochs", 3, "--checkpoint", "run1", "--out", "a.safetensors")
