@@ -511,6 +511,15 @@ class NetworkEstimator(Estimator):
             X, targets, weight = self._validation((X, y, sample_weight))  # type: ignore
             return evaluate(self._objective(), self.weights_, self.statistics_, X, targets, weight)
 
+    def as_trained(self, X, y) -> tuple[Layer, Loss, Weights, Weights, Any, np.ndarray]:
+        """Return network, loss, weights, statistics, and ``X``, ``y`` as they enter training.
+
+        What `lamina.inspection` looks at.
+        """
+        self._check_fitted()
+        X, targets, _ = self._validation((X, y))  # type: ignore
+        return self._computed, self.loss_, self.weights_, self.statistics_, X, targets
+
     def save(self, path: str | Path) -> None:
         """Write the fitted model to one ``.safetensors`` file; read it with `lamina.load`.
 

@@ -1,5 +1,6 @@
 """What the matrices say: figures of each, and pictures."""
 
+from lamina.inspection.backprop import LayerTrace, Trace, backprop
 from lamina.inspection.filters import (
     draw_feature_maps,
     draw_filters,
@@ -8,9 +9,14 @@ from lamina.inspection.filters import (
 )
 from lamina.inspection.matrices import MatrixFigures, matrix_figures
 from lamina.inspection.pictures import draw_confusion, draw_history, draw_templates
+from lamina.inspection.spectra import Spectrum, spectra
 
 __all__ = [
+    "LayerTrace",
     "MatrixFigures",
+    "Spectrum",
+    "Trace",
+    "backprop",
     "draw_confusion",
     "draw_feature_maps",
     "draw_filters",
@@ -19,4 +25,5 @@ __all__ = [
     "feature_maps",
     "first_filters",
     "matrix_figures",
+    "spectra",
 ]
