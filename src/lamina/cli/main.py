@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lamina.cli.commands import datasets, demo, evaluate, fit, generate, inspect, predict
+from lamina.cli.commands import datasets, demo, evaluate, fit, generate, inspect, plan, predict
 from lamina.errors import LaminaError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
+app.command("plan")(plan.plan)
 app.command("inspect")(inspect.inspect)
 app.add_typer(datasets.app, name="datasets")
 app.command("demo")(demo.demo)

@@ -194,6 +194,19 @@ def fit_text(data: str, settings: dict[str, Any], path: Path) -> None:
     save(estimator, path)
 
 
+def free_memory() -> int:
+    """Return the bytes of memory that are free, or all there are where that is not told."""
+    import os
+    from pathlib import Path
+
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def check_predicts(estimator: Any) -> None:
     """Raise for a language model, which writes texts and predicts no rows."""
     if type(estimator).__name__ == "CharacterModel":

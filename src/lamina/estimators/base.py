@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import optax
 
     from lamina.formats.encoders import Encoder
+    from lamina.inspection.plan import Plan
 
 AUTO = "auto"
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 20, 200
@@ -510,6 +511,36 @@ class NetworkEstimator(Estimator):
         with computing_in(self.precision):
             X, targets, weight = self._validation((X, y, sample_weight))  # type: ignore
             return evaluate(self._objective(), self.weights_, self.statistics_, X, targets, weight)
+
+    def plan(self, X, y, sample_weight=None) -> tuple[Plan, int]:
+        """Return what `fit` would cost, and its steps at most; nothing is trained or changed.
+
+        Returns
+        -------
+        plan : Plan
+            See `lamina.inspection.plan`.
+        steps : int
+            Epochs times steps an epoch.
+
+        Raises
+        ------
+        ValueError
+            For unusable data or parameters, as in `fit`.
+        """
+        from lamina.inspection.plan import plan
+
+        before = dict(vars(self))
+        try:
+            with computing_in(self.precision):
+                self.checkpoint = None
+                run = self._prepare(X, y, sample_weight, None)
+            costs = plan(
+                self.network_, self.input_shape_, run.source.batch_size, run.descent.optimizer
+            )
+        finally:
+            vars(self).clear()
+            vars(self).update(before)
+        return costs, run.epochs * run.source.steps_per_epoch
 
     def as_trained(self, X, y) -> tuple[Layer, Loss, Weights, Weights, Any, np.ndarray]:
         """Return network, loss, weights, statistics, and ``X``, ``y`` as they enter training.

@@ -9,11 +9,14 @@ from lamina.inspection.filters import (
 )
 from lamina.inspection.matrices import MatrixFigures, matrix_figures
 from lamina.inspection.pictures import draw_confusion, draw_history, draw_templates
+from lamina.inspection.plan import Cost, Plan, plan
 from lamina.inspection.spectra import Spectrum, spectra
 
 __all__ = [
+    "Cost",
     "LayerTrace",
     "MatrixFigures",
+    "Plan",
     "Spectrum",
     "Trace",
     "backprop",
@@ -25,5 +28,6 @@ __all__ = [
     "feature_maps",
     "first_filters",
     "matrix_figures",
+    "plan",
     "spectra",
 ]
