@@ -1,5 +1,7 @@
 """The optimiser's step against optax, and against the papers' equations in float64."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import optax
@@ -19,7 +21,7 @@ PAIRS = {
 }
 
 
-def trees(count, dtype=np.float32):
+def trees(count, dtype: Any = np.float32):
     """Return trees of few weights; each is as large as its own power of ten."""
     rng = np.random.default_rng(0)
     scales = 10.0 ** rng.integers(-4, 3, count)

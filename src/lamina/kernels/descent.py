@@ -148,8 +148,8 @@ def descend(
     step = native.descend if _is_for_native(leaves) else _descend
     stepped = step(rule, leaves, pace, unbias)
     structure = jax.tree.structure(weights)
-    weights, *moments = (structure.unflatten(column) for column in stepped)
-    return weights, tuple(moments)
+    weights, *new_moments = (structure.unflatten(column) for column in stepped)
+    return weights, tuple(new_moments)
 
 
 def _is_for_native(leaves):

@@ -77,20 +77,16 @@ class Optimizer:
             return weights, Moments(t, of)
         if pace.shrink is not None:
             gradients = jax.tree.map(lambda g: g * pace.shrink, gradients)
-        steps, state = self._update(gradients, state, weights, value, value_fn)
+        if isinstance(self.transform, LineSearch):
+            steps, state = self.transform.update(gradients, state, weights, value, value_fn)
+        else:
+            import optax
+
+            steps, state = optax.with_extra_args_support(self.transform).update(
+                gradients, state, weights, value=value, grad=gradients, value_fn=value_fn
+            )
         scale = 1 if self.whole_step else -pace.rate
         return jax.tree.map(lambda W, d: W + scale * d, weights, steps), state
-
-    def _update(self, gradients, state, weights, value, value_fn):
-        """Return ``(directions or steps, state)``."""
-        if isinstance(self.transform, LineSearch):
-            return self.transform.update(gradients, state, weights, value, value_fn)
-        import optax
-
-        transform = optax.with_extra_args_support(self.transform)
-        return transform.update(
-            gradients, state, weights, value=value, grad=gradients, value_fn=value_fn
-        )
 
 
 _OWN = {
