@@ -40,6 +40,11 @@ static INLINE void store_part(float* to, Vector x, int64_t count) { memcpy(to, &
 static INLINE Vector at_least(Vector x, float low) { return x < low ? broadcast(low) : x; }
 static INLINE Vector at_most(Vector x, float high) { return x > high ? broadcast(high) : x; }
 
+static INLINE Vector sqrt(Vector x) {
+  UNROLL for (int i = 0; i < LANES; i++) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+}
+
 static INLINE Vector relu(Vector x) { return at_least(x, 0.0f); }
 
 // exp(x) = 2^n exp(r) with |r| <= ln(2)/2, a polynomial of degree 6 (Cephes' expf, Moshier 1992).

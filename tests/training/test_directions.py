@@ -1,68 +1,12 @@
-"""Descent directions against optax and against their papers; L-BFGS against exact minima."""
+"""L-BFGS against exact minima; the other methods are in test_descent_kernel.py."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from numpy.testing import assert_allclose
 
 from lamina.training import lbfgs
-from lamina.training.directions import ADAM, PLAIN, RMSPROP, momentum
-
-PAIRS = {
-    "plain": (PLAIN, optax.identity()),
-    "momentum": (momentum(), optax.trace(decay=0.9)),
-    "nesterov": (momentum(nesterov=True), optax.trace(decay=0.9, nesterov=True)),
-    "rmsprop": (RMSPROP, optax.scale_by_rms(decay=0.99, eps=1e-8, eps_in_sqrt=False)),
-    "adam": (ADAM, optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)),
-}
-
-
-def gradient_trees(steps, dtype):
-    rng = np.random.default_rng(0)
-    scales = 10.0 ** rng.integers(-4, 3, steps)
-    return [
-        {
-            "a": {"W": (s * rng.normal(size=(3, 2))).astype(dtype)},
-            "b": (s * rng.normal(size=4)).astype(dtype),
-        }
-        for s in scales
-    ]
-
-
-@pytest.mark.parametrize("name", sorted(PAIRS))
-def test_twenty_steps_agree_with_optax(name):
-    own, theirs = PAIRS[name]
-    gradients = gradient_trees(20, np.float32)
-    state, witness_state = own.init(gradients[0]), theirs.init(gradients[0])
-    update = jax.jit(lambda g, state: own.update(g, state, None, None, None))
-    witness = jax.jit(lambda g, state: theirs.update(g, state))
-    for g in gradients:
-        d, state = update(g, state)
-        expected, witness_state = witness(g, witness_state)
-        for found, right in zip(jax.tree.leaves(d), jax.tree.leaves(expected), strict=True):
-            assert found.dtype == np.float32
-            assert_allclose(found, right, rtol=2e-5, atol=1e-7)
-
-
-def test_rmsprop_and_adam_agree_with_their_papers_in_float64(float64):
-    gradients = gradient_trees(20, np.float64)
-    rms, adam = RMSPROP.init(gradients[0]), ADAM.init(gradients[0])
-    v_rms = m = v = 0
-    for t, g in enumerate(gradients, 1):
-        v_rms = 0.99 * v_rms + 0.01 * g["b"] ** 2
-        m, v = 0.9 * m + 0.1 * g["b"], 0.999 * v + 0.001 * g["b"] ** 2
-        d, rms = RMSPROP.update(g, rms)
-        assert_allclose(d["b"], g["b"] / (np.sqrt(v_rms) + 1e-8), rtol=1e-12)
-        d, adam = ADAM.update(g, adam)
-        expected = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-        assert_allclose(d["b"], expected, rtol=1e-10)
-        D = np.sqrt(v / (1 - 0.999**t)) + 1e-8
-        assert_allclose(adam.curvature()["b"], D, rtol=1e-10)
-
-
-# L-BFGS
 
 
 def minimise(function, w, steps):

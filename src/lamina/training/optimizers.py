@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from lamina.errors import InputError, did_you_mean
-from lamina.training.directions import ADAM, LBFGS, PLAIN, RMSPROP, Direction, momentum
+from lamina.kernels.descent import Pace, descend
+from lamina.training.directions import LBFGS, ByRule, LineSearch, Moments
 
 if TYPE_CHECKING:
     import optax
@@ -23,8 +24,8 @@ class Optimizer:
     ----------
     name : str
         What users call it.
-    transform : Direction or optax.GradientTransformation
-        From gradients to a direction, or to the whole step if ``whole_step``.
+    transform : ByRule, LineSearch or optax.GradientTransformation
+        From gradients to the next weights, or to a step to add to them.
     learning_rate : float
         The rate used where the user names none.
     full_batch : bool
@@ -33,55 +34,71 @@ class Optimizer:
         Whether an L2 penalty shrinks the weights directly, ``W ← W - η α W``, instead of entering
         the gradient (Loshchilov and Hutter 2019).
     whole_step : bool
-        Whether the transformation returns the step itself, sign and rate included, as optax's do.
-    preconditioned : bool
-        Whether a steady gradient's direction is ``g / D`` for a diagonal D, which the state's
-        ``curvature()`` returns. An L1 penalty is then applied by the proximal step in that metric,
-        with thresholds ``η α / D``, so that the point where it rests is the minimum (Yun, Lozano
-        and Yang 2021, algorithm 1).
+        Whether the step comes with its sign and rate, as optax's do.
     """
 
     name: str
-    transform: Direction | optax.GradientTransformation
+    transform: ByRule | LineSearch | optax.GradientTransformation
     learning_rate: float
     full_batch: bool = False
     decoupled: bool = False
     whole_step: bool = False
-    preconditioned: bool = False
 
     @property
     def proximal(self) -> bool:
         """Whether an L1 penalty's proximal step fits it: its steps are ``-η g / D``."""
-        return isinstance(self.transform, Direction) and not self.whole_step
+        return isinstance(self.transform, ByRule)
 
     def initial_state(self, weights: Any) -> Any:
         """Return the state before the first step; optax's are made by a compiled program."""
-        if isinstance(self.transform, Direction):
+        if isinstance(self.transform, (ByRule, LineSearch)):
             return self.transform.init(weights)
         return jax.jit(self.transform.init)(weights)
 
-    def update(self, gradients: Any, state: Any, weights: Any, value: Any, value_fn: Any):
-        """Return ``(directions or steps, state)``; line searches use the value and its function."""
-        if isinstance(self.transform, Direction):
-            return self.transform.update(gradients, state, weights, value, value_fn)
-        import optax
+    def step(
+        self, weights: Any, gradients: Any, state: Any, pace: Pace, value: Any, value_fn: Any
+    ) -> tuple[Any, Any]:
+        """Return ``(weights, state)`` after one step.
 
-        transform = optax.with_extra_args_support(self.transform)
-        return transform.update(
-            gradients, state, weights, value=value, grad=gradients, value_fn=value_fn
-        )
+        Parameters
+        ----------
+        weights, gradients : pytrees of arrays
+            At the present point.
+        state : pytree
+            As `initial_state` or the last step made it.
+        pace : Pace
+            The numbers of this step.
+        value, value_fn : scalar, callable weights -> scalar
+            The objective; only line searches use it.
+        """
+        if isinstance(self.transform, ByRule):
+            t = state.t + 1
+            weights, of = descend(self.transform.rule, weights, gradients, state.of, t, pace)
+            return weights, Moments(t, of)
+        if pace.shrink is not None:
+            gradients = jax.tree.map(lambda g: g * pace.shrink, gradients)
+        if isinstance(self.transform, LineSearch):
+            steps, state = self.transform.update(gradients, state, weights, value, value_fn)
+        else:
+            import optax
+
+            steps, state = optax.with_extra_args_support(self.transform).update(
+                gradients, state, weights, value=value, grad=gradients, value_fn=value_fn
+            )
+        scale = 1 if self.whole_step else -pace.rate
+        return jax.tree.map(lambda W, d: W + scale * d, weights, steps), state
 
 
 _OWN = {
     row.name: row
     for row in (
-        Optimizer("gd", PLAIN, 0.5, full_batch=True),
-        Optimizer("sgd", PLAIN, 0.1),
-        Optimizer("momentum", momentum(), 0.02, preconditioned=True),
-        Optimizer("nesterov", momentum(nesterov=True), 0.02, preconditioned=True),
-        Optimizer("rmsprop", RMSPROP, 1e-3, preconditioned=True),
-        Optimizer("adam", ADAM, 1e-3, preconditioned=True),
-        Optimizer("adamw", ADAM, 1e-3, preconditioned=True, decoupled=True),
+        Optimizer("gd", ByRule("plain"), 0.5, full_batch=True),
+        Optimizer("sgd", ByRule("plain"), 0.1),
+        Optimizer("momentum", ByRule("momentum"), 0.02),
+        Optimizer("nesterov", ByRule("nesterov"), 0.02),
+        Optimizer("rmsprop", ByRule("rmsprop"), 1e-3),
+        Optimizer("adam", ByRule("adam"), 1e-3),
+        Optimizer("adamw", ByRule("adam"), 1e-3, decoupled=True),
         Optimizer("lbfgs", LBFGS, 1.0, full_batch=True, whole_step=True),
     )
 }

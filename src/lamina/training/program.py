@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from lamina.functions.losses import Loss
-from lamina.functions.penalties import soft_threshold
 from lamina.kernels.convolution import compiler_options
+from lamina.kernels.descent import Pace
 from lamina.layers.layer import PREDICTING, Context, Layer
 from lamina.training import mixup
 from lamina.training.metrics import Measure
@@ -118,14 +118,19 @@ class Parts(NamedTuple):
             norm = _global_norm(gradients)
         else:
             norm = jax.lax.cond(last, _global_norm, lambda _: jnp.zeros_like(value), gradients)
+        shrink = None
         if settings.clip_norm is not None:
             shrink = jnp.minimum(1, settings.clip_norm / jnp.maximum(norm, 1e-30))
-            gradients = jax.tree.map(lambda g: g * shrink, gradients)
-        directions, optimizer_state = self.optimizer.update(
-            gradients, state.optimizer, state.weights, value, lambda w: objective(w)[0]
+        decay = settings.l2 if self.optimizer.decoupled else None
+        weights, optimizer_state = self.optimizer.step(
+            state.weights,
+            gradients,
+            state.optimizer,
+            Pace(rate, shrink, decay, settings.l1),
+            value,
+            lambda w: objective(w)[0],
         )
         sums = [losses, measured, jnp.sum(batch.weight), jnp.ones_like(norm)]
-        weights = self.descend(state.weights, directions, optimizer_state, settings, rate)
         return replace(
             state,
             weights=weights,
@@ -148,21 +153,6 @@ class Parts(NamedTuple):
             return old if new is old else jax.lax.select(finite, new, old)
 
         return replace(jax.tree.map(chosen, stepped, state), finite=finite)
-
-    def descend(
-        self, weights: Any, directions: Any, optimizer_state: Any, settings: Settings, rate: Any
-    ) -> Any:
-        """Return ``W - η d``, with decoupled decay and L1's proximal step where they apply."""
-        scale = 1 if self.optimizer.whole_step else -rate
-        moved = jax.tree.map(lambda W, d: W + scale * d, weights, directions)
-        if self.optimizer.decoupled and settings.l2 is not None:
-            moved = jax.tree.map(lambda new, W, a: new - rate * a * W, moved, weights, settings.l2)
-        if settings.l1 is not None:
-            thresholds = jax.tree.map(lambda a: rate * a, settings.l1)
-            if self.optimizer.preconditioned:
-                thresholds = jax.tree.map(jnp.divide, thresholds, optimizer_state.curvature())
-            moved = jax.tree.map(soft_threshold, moved, thresholds)
-        return moved
 
 
 def _averaged(state: TrainingState, weights: Any, decay: Any) -> Any:

@@ -74,7 +74,13 @@ def static(flag: bool) -> tuple[()] | None:
     return () if flag else None
 
 
-def call(name: str, results: Any, *arguments: Any, **attributes: Any) -> Any:
+def call(
+    name: str,
+    results: Any,
+    *arguments: Any,
+    aliases: dict[int, int] | None = None,
+    **attributes: Any,
+) -> Any:
     """Call a native kernel inside a JAX program.
 
     Parameters
@@ -85,6 +91,8 @@ def call(name: str, results: Any, *arguments: Any, **attributes: Any) -> Any:
         What it returns.
     *arguments : arrays
         What it reads.
+    aliases : dict from int to int, optional
+        Which argument's memory a result takes, by their places, where nobody else needs it.
     **attributes : bool or int
         Its constants.
     """
@@ -96,7 +104,9 @@ def call(name: str, results: Any, *arguments: Any, **attributes: Any) -> Any:
         key: value if isinstance(value, bool) else np.int64(value)
         for key, value in attributes.items()
     }
-    kernel = jax.ffi.ffi_call(f"lamina_{name}", results, vmap_method="sequential")
+    kernel = jax.ffi.ffi_call(
+        f"lamina_{name}", results, vmap_method="sequential", input_output_aliases=aliases
+    )
     return kernel(*arguments, threads=np.int64(threads()), **constants)
 
 
