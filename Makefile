@@ -21,11 +21,12 @@ lint: .venv/.lint
 # The native kernels watched by the compiler's sanitizers: some of their tests under AddressSanitizer and
 # UndefinedBehaviorSanitizer, and, since XLA itself is not watched, a program of their own for data races.
 sanitize: .venv/.test
-	$(BIN)/python native/build.py --sanitize address,undefined --only avx2 --into build/address
-	LD_PRELOAD=$$(g++ -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+	CXX=g++ $(BIN)/python native/build.py --sanitize address,undefined --only avx2 --into build/address
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  LAMINA_KERNELS=avx2 LAMINA_KERNELS_FOLDER=$(CURDIR)/build/address \
-	  $(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels/native/test_native_memory.py
-	$(BIN)/python native/build.py --check --sanitize thread --only avx2 --into build/thread
+	  $(BIN)/python -m pytest -q -s -p no:cacheprovider tests/kernels/native/test_native_memory.py
+	CXX=g++ $(BIN)/python native/build.py --check --sanitize thread --only avx2 --into build/thread
 	build/thread/check-avx2
 
 bench: .venv/.oracles
