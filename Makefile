@@ -16,7 +16,7 @@ lint: .venv/.lint
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run -Werror native/*.cc native/*.h
+	$(BIN)/clang-format --dry-run -Werror native/*.cc native/*.h native/tests/*
 
 # The native kernels watched by the compiler's sanitizers: some of their tests under AddressSanitizer and
 # UndefinedBehaviorSanitizer, and, since XLA itself is not watched, a program of their own for data races.

@@ -2,7 +2,7 @@
 
 For each kernel and kind of work a row of sizes is measured, forward and backward together, native
 and XLA's in turns. The table that Lamina reads, ``choices.json``, keeps of that between how many
-multiplications native was the faster one: the span of sizes that saves the most time.
+multiplications native was the faster one: the span of sizes that gains the most.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ CONVOLUTION = [
 RECURRENCE = [(1, 4, 2, 8), (1, 50, 8, 32), (16, 10, 8, 32), (32, 30, 16, 64), (64, 50, 32, 128)]
 """n, t, m, h."""
 CELLS = {"rnn_tanh": 1, "lstm": 4, "gru": 3}
+MOST = 2.0
+"""The ratio from which on more of it says no more, so that one disturbed size decides nothing."""
 LEAST_SECONDS = 0.005
 """A measurement repeats a call until it takes so long."""
 
@@ -106,52 +108,67 @@ def _sweep(kernel: Any, cell: str, initial: Any) -> Callable[..., Any]:
     return lambda *arrays: kernel(cell, False, *arrays, initial, None)[0]
 
 
-def measure(rounds: int) -> tuple[str, list[Found]]:
-    """Return the instruction set in use, and what was found."""
+def measure(rounds: int, kernels: Sequence[str]) -> tuple[str, list[Found]]:
+    """Return the instruction set in use, and what was found of some kernels."""
     from lamina.kernels.native import library
 
     if not library.is_active():
         sys.exit(f"benchmarks.kernels expected native kernels, got {library.explanation()}.")
     found = []
-    for duel in duels():
-        measures = {name: _seconds(getattr(duel, name), duel.arrays) for name in ("native", "xla")}
+    for duel in (duel for duel in duels() if duel.kernel in kernels):
+        measures = {name: _seconds(duel, getattr(duel, name)) for name in ("native", "xla")}
         times = interleaved(measures, rounds, warm_ups=1)
         found.append(Found(*duel[:3], min(times["native"]), min(times["xla"])))
     return library.instruction_set(), found
 
 
-def _seconds(function: Callable[..., Any], arrays: tuple[Any, ...]) -> Callable[[], float]:
-    """Return the measure "a call of the function with its gradients", compiled as networks are."""
+def _seconds(duel: Duel, function: Callable[..., Any]) -> Callable[[], float]:
+    """Return the measure "a step of descent", run as networks are trained.
+
+    That is many steps in one compiled loop, or, for convolutions, step by step.
+    """
     import jax
 
     from lamina.kernels.convolution import compiler_options
 
-    def total(*arrays: Any) -> Any:
-        return function(*arrays).sum()
+    every = tuple(range(len(duel.arrays)))
 
-    every = tuple(range(len(arrays)))
-    step = jax.jit(jax.value_and_grad(total, every), compiler_options=compiler_options())
-    arrays = tuple(map(jax.numpy.asarray, arrays))
+    def step(arrays: Any) -> Any:
+        gradients = jax.grad(lambda *arrays: function(*arrays).sum(), every)(*arrays)
+        return jax.tree.map(lambda a, da: a - 1e-6 * da, arrays, gradients)
 
-    def once(calls: int) -> float:
+    if duel.kernel == "convolution":
+        one = jax.jit(step, compiler_options=compiler_options())
+
+        def run(arrays: Any, steps: int) -> Any:
+            for _ in range(steps):
+                arrays = one(arrays)
+            return arrays
+    else:
+        run = jax.jit(
+            lambda arrays, steps: jax.lax.fori_loop(0, steps, lambda _, a: step(a), arrays)
+        )
+    arrays = tuple(map(jax.numpy.asarray, duel.arrays))
+
+    def seconds(steps: int) -> float:
         began = time.perf_counter()
-        for _ in range(calls):
-            jax.block_until_ready(step(*arrays))
-        return (time.perf_counter() - began) / calls
+        jax.block_until_ready(run(arrays, steps))
+        return (time.perf_counter() - began) / steps
 
-    once(2)
-    calls = max(1, math.ceil(LEAST_SECONDS / once(3)))
-    return lambda: once(calls)
+    seconds(1)
+    steps = max(1, math.ceil(LEAST_SECONDS / min(seconds(3), seconds(3))))
+    return lambda: seconds(steps)
 
 
 def span(sizes: Sequence[Found]) -> list[int | None] | None:
     """Return from how many multiplications on, and up to how many, native is the faster one.
 
-    Of all spans of neighbouring sizes that with the greatest product of the ratios XLA / native;
-    it ends half way, in logarithms, to the next size, and None says that no size was beyond.
+    Of all spans of neighbouring sizes that with the greatest product of the ratios XLA / native,
+    none of which counts for more than `MOST`; it ends half way, in logarithms, to the next size,
+    and None says that no size was beyond.
     """
     sizes = sorted(sizes, key=lambda found: found.products)
-    gains = [math.log(found.xla / found.native) for found in sizes]
+    gains = [math.log(min(max(found.xla / found.native, 1 / MOST), MOST)) for found in sizes]
     spans = [(i, j) for i in range(len(sizes)) for j in range(i + 1, len(sizes) + 1)]
     i, j = max(spans, key=lambda ends: sum(gains[slice(*ends)]))
     if sum(gains[i:j]) <= 0:
@@ -180,13 +197,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="timed rounds (default: 15)")
     parser.add_argument("--only", default="avx512,avx2,neon", help="some instruction sets")
+    parser.add_argument("--kernels", default="dense,convolution,recurrence", help="some kernels")
     parser.add_argument("--dry", action="store_true", help="print only, and write no table")
     told = parser.parse_args(arguments)
     known = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     for name in told.only.split(","):
         os.environ["LAMINA_KERNELS"] = name
         try:
-            measured, found = apart(measure, told.rounds)
+            measured, found = apart(measure, told.rounds, told.kernels.split(","))
         except SystemExit as reason:
             print(reason, file=sys.stderr)
             continue
@@ -198,9 +216,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         header = ("kernel", "kind", "multiplications", "native, µs", "XLA, µs", "XLA / native")
         print(f"## {measured}", table(header, rows), sep="\n\n")
         where = f"{datetime.date.today()} on {cpu_model()}, {cores()} cores"
-        known[measured] = {"measured": where, "kernels": choices(found)}
-    if not told.dry:
-        TABLE.write_text(json.dumps(known, indent=2) + "\n")
+        before = known.get(measured, {}).get("kernels", {})
+        known[measured] = {"measured": where, "kernels": before | choices(found)}
+        if not told.dry:
+            TABLE.write_text(json.dumps(known, indent=2) + "\n")
 
 
 if __name__ == "__main__":

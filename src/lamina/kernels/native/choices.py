@@ -15,8 +15,6 @@ from typing import Any
 from lamina.kernels.native import library
 
 TABLE = Path(__file__).parent / "choices.json"
-UNMEASURED = "avx2"
-"""Whose bounds hold for an instruction set that nobody has measured."""
 
 
 def is_faster(kernel: str, kind: str, products: int) -> bool:
@@ -39,7 +37,7 @@ def is_faster(kernel: str, kind: str, products: int) -> bool:
 
 def bounds(kernel: str, kind: str) -> tuple[float, float]:
     """Return from how many multiplications on, and up to how many, the native kernel is faster."""
-    row = _measured()["kernels"].get(kernel, {}).get(kind, [0, None])
+    row = _measured()[1]["kernels"].get(kernel, {}).get(kind, [0, None])
     if row is None:
         return 0, 0
     least, below = row
@@ -50,14 +48,15 @@ def explanation() -> str:
     """Return `library.explanation`, and where the choices were measured."""
     if not library.is_active() or library.choice() != "auto":
         return library.explanation()
-    name, table = library.instruction_set(), _measured()
-    borrowed = "" if name in _table() else f" for {UNMEASURED}"
+    name, (measured, table) = library.instruction_set(), _measured()
+    borrowed = "" if name == measured else f" for {measured}"
     return f"native ({name}) where faster than XLA: measured{borrowed} {table['measured']}"
 
 
-def _measured() -> dict[str, Any]:
-    table = _table()
-    return table.get(library.instruction_set(), table[UNMEASURED])
+def _measured() -> tuple[str, dict[str, Any]]:
+    """Return the row of the table that counts here; the first where nobody has measured this."""
+    table, name = _table(), library.instruction_set()
+    return (name, table[name]) if name in table else next(iter(table.items()))
 
 
 @cache
