@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint sanitize bench wheel clean
 
 demo: .venv/.demo
 	@$(BIN)/lamina demo
@@ -16,13 +16,32 @@ lint: .venv/.lint
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run -Werror native/*.cc native/*.h
+	$(BIN)/clang-format --dry-run -Werror native/*.cc native/*.h native/tests/*
+
+# The native kernels watched by the compiler's sanitizers: some of their tests under AddressSanitizer and
+# UndefinedBehaviorSanitizer, and, since XLA itself is not watched, a program of their own for data races.
+sanitize: .venv/.test
+	CXX=g++ $(BIN)/python native/build.py --sanitize address,undefined --only avx2 --into build/address
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  LAMINA_KERNELS=avx2 LAMINA_KERNELS_FOLDER=$(CURDIR)/build/address \
+	  $(BIN)/python -m pytest -q -s -p no:cacheprovider tests/kernels/native/test_native_memory.py
+	CXX=g++ $(BIN)/python native/build.py --check --sanitize thread --only avx2 --into build/thread
+	build/thread/check-avx2
 
 bench: .venv/.oracles
+	$(BIN)/python -m benchmarks.kernels
 	$(BIN)/python -m benchmarks
 
+wheel: .venv/.wheel
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@# The tag in its name must be the one that its libraries have: CI installs it by that.
+	.venv/.wheel/bin/auditwheel show dist/lamina-*.whl | tr '\n' ' ' | tee dist/audit.txt; echo
+	grep -qF "\"$$(ls dist/lamina-*.whl | sed 's/.*-none-//; s/\.whl//')\"" dist/audit.txt
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv build demo dist
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Lamina needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12")'
@@ -44,3 +63,7 @@ clean:
 .venv/.oracles: .venv/.test
 	@$(PIP) --editable '.[test,oracles]'
 	@touch $@
+
+.venv/.wheel: .venv/bin/python
+	$(BIN)/python -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check auditwheel==6.8.2

@@ -3,12 +3,18 @@
 One library for each instruction set that kernels are written for on this machine's architecture,
 and a small one that tells which of them the processor has. Needs nothing but a C++ compiler:
 ``CXX``, or else g++, clang++ or c++.
+
+``--sanitize`` and ``--check`` are for tests (CONTRIBUTING.md): libraries that watch themselves, and
+programs that drive the kernels without Python.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,66 +24,137 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 INTO = HERE.parent / "src" / "lamina" / "kernels" / "native"
-SOURCES = ("recurrence.cc", "convolution.cc", "dense.cc", "descent.cc")
+SOURCES = ("identity.cc", "recurrence.cc", "convolution.cc", "dense.cc", "descent.cc")
+CHECK = ("tests/check.cc", "processor.cc")
 INSTRUCTION_SETS = {
     "x86_64": {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"]},
     "aarch64": {"neon": ["-march=armv8-a"]},
 }
 # Sums may be fused but not reordered, and what is not a number stays so: no -ffast-math.
-FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
+FLAGS = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-isystem", str(HERE / "third_party")]
+# The C++ library inside, where the system has it to link: then a wheel needs no newer one.
+STATIC = ["-static-libstdc++", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections"]
+
+DIGEST = runpy.run_path(str(INTO / "digest.py"))
 
 
 class CannotBuildError(Exception):
     """There is no compiler or no kernel for this machine; the message says which."""
 
 
-def build(into: Path = INTO) -> list[Path]:
-    """Compile the libraries that are older than their sources, and return the paths of all.
+def build(into: Path = INTO, machine: str = "", sanitize: str = "", only: str = "") -> list[Path]:
+    """Compile the libraries, unless those there have these sources, and return their paths.
+
+    Parameters
+    ----------
+    into : Path
+        Their folder.
+    machine : str
+        The architecture to compile for, if not this machine's; then ``CXX`` names the compiler.
+    sanitize : str
+        As in the compiler's ``-fsanitize``; with it, nothing is optimised much.
+    only : str
+        The one instruction set to compile for.
 
     Raises
     ------
     CannotBuildError
         With one sentence that says what is missing, or what the compiler said.
     """
-    machine = platform.machine().lower().replace("amd64", "x86_64")
-    if os.name != "posix" or machine not in INSTRUCTION_SETS:
-        raise CannotBuildError(f"no kernels are written for {machine} on {os.name}")
-    sets = INSTRUCTION_SETS[machine]
+    sets = _instruction_sets(machine, only)
+    digest = DIGEST["of_sources"](HERE)
     libraries = {name: into / f"{name}.so" for name in sets}
     processor = into / "processor.so"
     paths = [*libraries.values(), processor]
-    newest = max(
-        file.stat().st_mtime for file in HERE.rglob("*") if file.suffix in (".cc", ".h", ".py")
-    )
-    if all(path.exists() and path.stat().st_mtime > newest for path in paths):
+    sources = f"{digest} {sanitize}".strip()
+    if processor.exists() and all(_is_of(path, sources) for path in libraries.values()):
         return paths
     compiler = _compiler()
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = {name: [f"{folder}/{name}-{source}.o" for source in SOURCES] for name in sets}
-        jobs = [
-            [compiler, *FLAGS, *sets[name], "-c", str(HERE / source), "-o", to]
-            for name in sets
-            for source, to in zip(SOURCES, objects[name], strict=True)
-        ]
-        list(pool.map(_run, jobs))
+    flags = [*FLAGS, *_watched(sanitize), f'-DLAMINA_SOURCES="{sources}"']
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        objects = _compile(compiler, flags, SOURCES, sets, Path(folder))
         for name, path in libraries.items():
-            _link(compiler, path, objects[name])
-    _link(compiler, processor, [*FLAGS, str(HERE / "processor.cc")])
+            _link(compiler, path, ["-shared", *_watched(sanitize), *objects[name]], not sanitize)
+    _link(compiler, processor, ["-shared", *FLAGS, str(HERE / "processor.cc")], not sanitize)
+    (into / DIGEST["FILE"]).write_text(digest + "\n")
     return paths
 
 
-def _link(compiler: str, path: Path, inputs: list[str]) -> None:
+def build_check(into: Path, machine: str = "", sanitize: str = "", only: str = "") -> list[Path]:
+    """Compile programs that check the kernels without Python, one for each instruction set."""
+    sets = _instruction_sets(machine, only)
+    compiler = _compiler()
+    flags = [*FLAGS, *_watched(sanitize), '-DLAMINA_SOURCES=""', "-fvisibility=default"]
+    into.mkdir(parents=True, exist_ok=True)
+    paths = {name: into / f"check-{name}" for name in sets}
+    with tempfile.TemporaryDirectory() as folder:
+        objects = _compile(compiler, flags, (*SOURCES, *CHECK), sets, Path(folder))
+        for name, path in paths.items():
+            _link(compiler, path, [*_watched(sanitize), *objects[name]], static=False)
+    return list(paths.values())
+
+
+def _instruction_sets(machine: str, only: str) -> dict[str, list[str]]:
+    machine = (machine or platform.machine()).lower().replace("amd64", "x86_64")
+    if os.name != "posix" or machine not in INSTRUCTION_SETS:
+        raise CannotBuildError(f"no kernels are written for {machine} on {os.name}")
+    sets = INSTRUCTION_SETS[machine]
+    if only and only not in sets:
+        raise CannotBuildError(f"{machine} has {' and '.join(sets)}, not {only}")
+    return {only: sets[only]} if only else sets
+
+
+def _is_of(path: Path, sources: str) -> bool:
+    return path.exists() and sources.encode() + b"\0" in path.read_bytes()
+
+
+def _watched(sanitize: str) -> list[str]:
+    if not sanitize:
+        return ["-O3"]
+    return [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all", "-O1", "-g"]
+
+
+def _compile(
+    compiler: list[str],
+    flags: list[str],
+    sources: tuple[str, ...],
+    sets: dict[str, list[str]],
+    folder: Path,
+) -> dict[str, list[str]]:
+    """Return the paths of the objects for each instruction set."""
+    objects = {
+        name: [str(folder / f"{name}-{Path(source).stem}.o") for source in sources] for name in sets
+    }
+    jobs = [
+        [*compiler, *flags, *sets[name], "-c", str(HERE / source), "-o", to]
+        for name in sets
+        for source, to in zip(sources, objects[name], strict=True)
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(_run, jobs))
+    return objects
+
+
+def _link(compiler: list[str], path: Path, inputs: list[str], static: bool) -> None:
     unfinished = path.with_suffix(".part")  # a process that uses the old library keeps it
-    _run([compiler, "-shared", *inputs, "-o", str(unfinished), "-lpthread"])
+    command = [*compiler, *inputs, "-o", str(unfinished), "-lpthread"]
+    try:
+        _run([*command, *STATIC] if static else command)
+    except CannotBuildError:
+        if not static:
+            raise
+        _run(command)
     unfinished.replace(path)
 
 
-def _compiler() -> str:
+def _compiler() -> list[str]:
     for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
-        if name and shutil.which(name):
-            return name
+        command = shlex.split(name or "")
+        if command and shutil.which(command[0]):
+            return command
     raise CannotBuildError("no C++ compiler was found (CXX, g++, clang++, c++)")
 
 
@@ -89,8 +166,24 @@ def _run(command: list[str]) -> None:
         print(result.stderr, file=sys.stderr)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do what the command line says, and print what was built."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--into", type=Path, help="the folder for what is built (default: where Lamina looks)")
+    add("--machine", default="", help=f"one of {', '.join(INSTRUCTION_SETS)} (default: this one)")
+    add("--sanitize", default="", metavar="LIST", help="e.g. address,undefined or thread")
+    add("--only", default="", metavar="SET", help="one instruction set, e.g. avx2")
+    add("--check", action="store_true", help="build the programs that check kernels, not libraries")
+    told = parser.parse_args()
+    if told.into is None and (told.check or told.sanitize or told.machine or told.only):
+        parser.error("all but the usual libraries needs --into, a folder of its own")
+    make = build_check if told.check else build
     try:
-        print(*build(), sep="\n")
+        print(*make(told.into or INTO, told.machine, told.sanitize, told.only), sep="\n")
     except CannotBuildError as error:
         sys.exit(f"The native kernels were not built: {error}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -348,7 +348,7 @@ void backward_sums(Pool pool, Workspace& work, const Backward& b, int64_t thread
   }
   strips.for_all(pool, [&](int64_t thread, Strip strip) { backward_strip(b, strip, scratch[thread]); });
   if (dW)
-    parallel_for(pool, b.filters.taps.size(),
+    parallel_for(pool, b.filters.taps.size(), strips.threads,
                  [&](int64_t t) { unpack_sum(b.filters, t, all_dW, dW, s.layout(false)); });
   for (int64_t k = 0; db && k < s.filters; k++) {
     db[k] = 0;
@@ -384,46 +384,8 @@ Status backward(Pool pool, Array X, Array W, Array A, Places places, Array dA, R
 
 }  // namespace
 
-static auto bind_forward() {
-  return ffi::Ffi::Bind()
-      .Ctx<Pool>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Ret<Array>()
-      .Ret<Places>()
-      .Attr<Numbers>("stride")
-      .Attr<Numbers>("dilation")
-      .Attr<Numbers>("origin")
-      .Attr<Numbers>("window")
-      .Attr<int64_t>("groups")
-      .Attr<bool>("relu")
-      .Attr<int64_t>("threads")
-      .To(forward);
-}
-
-static auto bind_backward() {
-  return ffi::Ffi::Bind()
-      .Ctx<Pool>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Places>()
-      .Arg<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Attr<Numbers>("stride")
-      .Attr<Numbers>("dilation")
-      .Attr<Numbers>("origin")
-      .Attr<Numbers>("window")
-      .Attr<int64_t>("groups")
-      .Attr<bool>("relu")
-      .Attr<int64_t>("threads")
-      .To(backward);
-}
-
 }  // namespace lamina
 
-EXPORT(convolution_forward, lamina::bind_forward())
-EXPORT(convolution_backward, lamina::bind_backward())
+#define ATTRIBUTES "stride", "dilation", "origin", "window", "groups", "relu", "threads"
+EXPORT(convolution_forward, lamina::bound(lamina::forward, ATTRIBUTES))
+EXPORT(convolution_backward, lamina::bound(lamina::backward, ATTRIBUTES))

@@ -74,10 +74,10 @@ void multiply(Pool& pool, int64_t threads, Workspace& work, const Matrix& A, con
     constexpr int64_t WIDTH = V * LANES, FEW_ROWS = 16, LEAST_WORK = 1 << 16;
     const int64_t panels = round_up(B.columns, WIDTH) / WIDTH;
     const int64_t most = std::max<int64_t>(1, A.rows * B.columns * A.columns / LEAST_WORK);
-    const int64_t parts = std::min(2 * thread_count(pool, threads), most);
+    const int64_t use = thread_count(pool, threads), parts = std::min(2 * use, most);
     const int64_t splits = std::min(std::max<int64_t>(1, parts / panels), std::max<int64_t>(1, A.rows));
     float* packed = work.take(parts * B.rows * WIDTH);
-    parallel_for(pool, parts, [&](int64_t part) {
+    parallel_for(pool, parts, use, [&](int64_t part) {
       const Rows mine(panels * splits, part, parts);
       float* own = packed + part * B.rows * WIDTH;
       for (int64_t i = mine.begin; i < mine.end; i++) {
@@ -144,33 +144,7 @@ Status backward(Pool pool, Array X, Array W, Array A, Array dA, Result dX, Resul
 
 }  // namespace
 
-static auto bind_dense_forward() {
-  return ffi::Ffi::Bind()
-      .Ctx<Pool>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Ret<Array>()
-      .Attr<bool>("relu")
-      .Attr<int64_t>("threads")
-      .To(forward);
-}
-
-static auto bind_dense_backward() {
-  return ffi::Ffi::Bind()
-      .Ctx<Pool>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Attr<int64_t>("threads")
-      .To(backward);
-}
-
 }  // namespace lamina
 
-EXPORT(dense_forward, lamina::bind_dense_forward())
-EXPORT(dense_backward, lamina::bind_dense_backward())
+EXPORT(dense_forward, lamina::bound(lamina::forward, "relu", "threads"))
+EXPORT(dense_backward, lamina::bound(lamina::backward, "threads"))

@@ -323,60 +323,11 @@ Status backward(Pool pool, Array X, Array W_x, Array W_h, Array h, Array c, Arra
 }  // namespace
 }  // namespace lamina
 
-namespace lamina {
+#define EXPORT_CELL(NAME, CELL)                                                                      \
+  EXPORT(NAME##_forward, lamina::bound(lamina::forward<lamina::CELL>, "reverse", "keep", "threads")) \
+  EXPORT(NAME##_backward, lamina::bound(lamina::backward<lamina::CELL>, "reverse", "threads"))
 
-template <class Cell>
-static auto bind_forward() {
-  return ffi::Ffi::Bind()
-      .Ctx<Pool>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Lengths>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Attr<bool>("reverse")
-      .Attr<bool>("keep")
-      .Attr<int64_t>("threads")
-      .To(forward<Cell>);
-}
-
-template <class Cell>
-static auto bind_backward() {
-  return ffi::Ffi::Bind()
-      .Ctx<Pool>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Lengths>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Arg<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Ret<Array>()
-      .Attr<bool>("reverse")
-      .Attr<int64_t>("threads")
-      .To(backward<Cell>);
-}
-
-}  // namespace lamina
-
-EXPORT(lstm_forward, lamina::bind_forward<lamina::Lstm>())
-EXPORT(lstm_backward, lamina::bind_backward<lamina::Lstm>())
-EXPORT(gru_forward, lamina::bind_forward<lamina::Gru>())
-EXPORT(gru_backward, lamina::bind_backward<lamina::Gru>())
-EXPORT(rnn_tanh_forward, lamina::bind_forward<lamina::Plain<false>>())
-EXPORT(rnn_tanh_backward, lamina::bind_backward<lamina::Plain<false>>())
-EXPORT(rnn_relu_forward, lamina::bind_forward<lamina::Plain<true>>())
-EXPORT(rnn_relu_backward, lamina::bind_backward<lamina::Plain<true>>())
+EXPORT_CELL(lstm, Lstm)
+EXPORT_CELL(gru, Gru)
+EXPORT_CELL(rnn_tanh, Plain<false>)
+EXPORT_CELL(rnn_relu, Plain<true>)

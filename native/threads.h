@@ -43,12 +43,13 @@ static inline int64_t thread_count(const xla::ffi::ThreadPool& pool, int64_t lim
   return limit > 0 ? std::min(limit, threads) : threads;
 }
 
-// Call f(0), ..., f(parts - 1), each once, on this thread and the pool's; return when all are done.
+// Call f(0), ..., f(parts - 1), each once, on at most `threads` threads, this one and some of the pool's;
+// return when all are done.
 //
 // Parts are claimed, not dealt out: this thread takes them too, and waits only for parts that some
 // other thread has begun. So it ends even where the pool is busy, or is this thread's own.
 template <class F>
-static void parallel_for(xla::ffi::ThreadPool& pool, int64_t parts, F f) {
+static void parallel_for(xla::ffi::ThreadPool& pool, int64_t parts, int64_t threads, F f) {
   struct Job {
     std::function<void(int64_t)> part;
     int64_t parts;
@@ -64,10 +65,16 @@ static void parallel_for(xla::ffi::ThreadPool& pool, int64_t parts, F f) {
   auto job = std::make_shared<Job>();  // outlives this call in threads that come too late
   job->part = f;
   job->parts = parts;
-  for (int64_t i = 1; i < parts; i++) pool.Schedule([job] { job->work(); });
+  for (int64_t i = 1; i < std::min(parts, threads); i++) pool.Schedule([job] { job->work(); });
   job->work();
   for (int waited = 0; job->done.load(std::memory_order_acquire) < parts; waited++)
     if (waited > 20000) std::this_thread::yield();
+}
+
+// The same with one thread for each part.
+template <class F>
+static void parallel_for(xla::ffi::ThreadPool& pool, int64_t parts, F f) {
+  parallel_for(pool, parts, parts, f);
 }
 
 // The rows [begin, end) of part `part` of `parts`, all about as many.

@@ -19,6 +19,7 @@ Source: Goodfellow, Bengio and Courville, Deep Learning, chapter 9; Chellapilla 
 
 from __future__ import annotations
 
+import math
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,9 +103,21 @@ def convolution(
     As everywhere in deep learning this is the cross-correlation: filters are not turned.
     """
     X = jnp.asarray(X, W.dtype)
-    if native.is_active() and native.supports_convolution(X, W, b, geometry):
+    if native.supports_convolution(X, W, b, geometry) and native.is_faster(
+        "convolution", *work(X, W, geometry)
+    ):
         return native.convolution(X, W, b, activation, geometry, pooling)
     return _convolution(X, W, b, activation, geometry, pooling)
+
+
+def work(X: Any, W: Any, geometry: Geometry) -> tuple[str, int]:
+    """Return the kind of a convolution, and its number of multiplications."""
+    size = geometry.output_size(X.shape[1:3], W.shape[:2])
+    if geometry.groups > 1:
+        kind = "groups"
+    else:
+        kind = "few channels" if W.shape[2] <= FEW_CHANNELS else "many channels"
+    return kind, X.shape[0] * math.prod((*size, *W.shape))
 
 
 def _convolution(X: Any, W: Any, b: Any, activation: Any, geometry: Any, pooling: Any) -> Any:

@@ -13,7 +13,7 @@ Source: Goodfellow, Bengio and Courville, Deep Learning, algorithm 6.4.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 
-NATIVE_PRODUCTS = range(1 << 20, 1 << 27)  # n·m·k where the native kernel was the faster one
 FEW_UNITS, MANY_FEATURES = 32, 128  # where the second form of `_weight_gradient` is faster
 
 
@@ -58,21 +57,15 @@ def dense(
     Gradients are sums over the batch; averaging belongs to the loss.
     """
     X = jnp.asarray(X, W.dtype)
-    if _is_for_native(X, W):
+    if W.dtype == jnp.float32 and native.is_faster("dense", *work(X, W)):
         return native.dense(X, W, b, activation)
     return _dense(X, W, b, activation)
 
 
-def _is_for_native(X, W):
-    """Tell whether the native twin is the faster one.
-
-    A call into it takes about ten microseconds, in which XLA is done with small products; XLA's own
-    library is ahead again where weights outgrow the cache.
-    """
-    products = X.shape[0] * W.shape[0] * W.shape[1]
-    if X.dtype != jnp.float32 or W.dtype != jnp.float32 or products not in NATIVE_PRODUCTS:
-        return False
-    return native.is_active()
+def work(X: Any, W: Any) -> tuple[str, int]:
+    """Return the kind of a product, and its number of multiplications."""
+    kind = "few units" if W.shape[1] <= FEW_UNITS else "many units"
+    return kind, X.shape[0] * W.shape[0] * W.shape[1]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))

@@ -100,7 +100,7 @@ def recurrence(
         valid = (jnp.arange(t)[:, None] < lengths[None, :])[:, :, None]
         X = jnp.where(valid, X, 0)
     swept: Any
-    if dtype == jnp.float32 and native.is_active():
+    if dtype == jnp.float32 and native.is_faster("recurrence", *work(cell, X, W_h)):
         swept = native.sweep(cell, reverse, X, W_x, W_h, b, state, lengths)
     else:
         swept = _sweep(cell, reverse, X, W_x, W_h, b, state, valid)
@@ -109,6 +109,12 @@ def recurrence(
     if valid is not None:
         states = jnp.where(valid, states, 0)
     return states.swapaxes(0, 1), final if rule.parts > 1 else final[0]
+
+
+def work(cell: str, X: Any, W_h: Any) -> tuple[str, int]:
+    """Return the kind of a sweep over X (t, n, m), and its number of multiplications."""
+    steps, rows, inputs = X.shape
+    return cell, steps * rows * (inputs + W_h.shape[0]) * W_h.shape[1]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -1,15 +1,17 @@
 """Twins of the kernels in C++, for CPUs; their source is in the folder ``native/``.
 
-A kernel asks `is_active` and calls its twin, which has the same equations, arguments and results.
-Where there is none (no compiler at installation, another processor or platform, float64) the
-kernel's own implementation runs, and nobody above the kernels can tell but by the time.
+A kernel asks `is_faster` and calls its twin, which has the same equations, arguments and results.
+Where there is none (no compiler at installation, another processor or platform, float64) or where
+it was measured to be slower, the kernel's own implementation runs, and nobody above the kernels can
+tell but by the time.
 """
 
+from lamina.kernels.native.choices import explanation, is_faster
 from lamina.kernels.native.convolution import convolution
 from lamina.kernels.native.convolution import supports as supports_convolution
 from lamina.kernels.native.dense import dense
 from lamina.kernels.native.descent import descend
-from lamina.kernels.native.library import explanation, is_active
+from lamina.kernels.native.library import is_active
 from lamina.kernels.native.recurrence import sweep
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "descend",
     "explanation",
     "is_active",
+    "is_faster",
     "supports_convolution",
     "sweep",
 ]

@@ -1,7 +1,16 @@
 """The compiled library: which one suits this processor, whether it can be used, calls into it.
 
-``LAMINA_KERNELS=xla`` leaves all to XLA; ``native`` and ``auto`` (the default) use native kernels.
-``LAMINA_NUM_THREADS`` bounds the threads that a native kernel works with.
+``LAMINA_KERNELS``
+    ``auto``, the default, takes native kernels where they were measured to be faster than XLA's
+    (`lamina.kernels.native.choices`); ``native`` takes them wherever they apply, as does the name
+    of an instruction set (``avx512``, ``avx2``, ``neon``); ``xla`` leaves all to XLA.
+``LAMINA_NUM_THREADS``
+    The most threads that a native kernel works with; 0 for as many as XLA has. Where it is not set
+    the least of ``OMP_NUM_THREADS`` and ``LOKY_MAX_CPU_COUNT`` counts: joblib gives each of its
+    processes a share of the cores by the first, so a parallel search does not use cores twice.
+    Read where a program is traced: set it before the first call.
+``LAMINA_KERNELS_FOLDER``
+    Where the libraries lie, if not beside this file: those built to watch themselves.
 """
 
 from __future__ import annotations
@@ -14,22 +23,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lamina.errors import InputError, check_choice
+from lamina.kernels.native import digest
 
-CHOICES = ("auto", "native", "xla")
 LANES = {"avx512": 16, "avx2": 8, "neon": 4}
 """The floats in a register of each instruction set that kernels are written for."""
+CHOICES = ("auto", "native", "xla", *LANES)
 NONE = (0,)
 """The shape that tells a kernel that an array is not there, or not wanted."""
-_FOLDER = Path(__file__).parent
+SHARES = ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+"""Bounds on threads that others set for all of a process."""
 
 
 class _Found(NamedTuple):
     library: ctypes.CDLL | None
+    instruction_set: str
     explanation: str
 
 
+class _UnusableError(Exception):
+    """There is no native kernel here; the message says why."""
+
+
 def choice() -> str:
-    """Return what ``LAMINA_KERNELS`` says: "auto", "native" or "xla"."""
+    """Return what ``LAMINA_KERNELS`` says, one of `CHOICES`."""
     return check_choice("LAMINA_KERNELS", os.environ.get("LAMINA_KERNELS") or "auto", CHOICES)
 
 
@@ -45,17 +61,28 @@ def explanation() -> str:
     return _found().explanation
 
 
+def instruction_set() -> str:
+    """Return the name of the library in use; empty for none."""
+    return _found().instruction_set
+
+
 def lanes() -> int:
     """Return how many floats the library's vectors hold."""
-    return LANES[_instruction_set() or "avx2"]
+    return LANES[instruction_set() or "avx2"]
 
 
 def threads() -> int:
-    """Return the bound on a kernel's threads that ``LAMINA_NUM_THREADS`` sets, 0 for none."""
-    told = os.environ.get("LAMINA_NUM_THREADS") or "0"
-    if not told.isdigit():
-        raise InputError(f"LAMINA_NUM_THREADS expected a whole number of threads, got {told!r}.")
-    return int(told)
+    """Return the bound on a kernel's threads that the environment sets, 0 for none."""
+    told = os.environ.get("LAMINA_NUM_THREADS")
+    if told:
+        if not told.isdigit():
+            raise InputError(
+                f"LAMINA_NUM_THREADS expected a whole number of threads, got {told!r}."
+            )
+        return int(told)
+    # OpenMP allows a number for each level of nesting: "4,2".
+    shares = [os.environ.get(name, "").partition(",")[0].strip() for name in SHARES]
+    return min((int(share) for share in shares if share.isdigit() and int(share)), default=0)
 
 
 def or_none(array: Any, dtype: str = "float32") -> Any:
@@ -95,6 +122,11 @@ def call(
         Which argument's memory a result takes, by their places, where nobody else needs it.
     **attributes : bool or int
         Its constants.
+
+    Notes
+    -----
+    A program over several devices gathers a kernel's arguments on each of them: XLA cannot know how
+    a foreign kernel's work may be split.
     """
     import jax
     import numpy as np
@@ -113,12 +145,15 @@ def call(
 @cache
 def _register(name: str) -> None:
     """Make a kernel known to XLA under its name."""
-    import jax
-
     library = _found().library
     assert library is not None, "kernels ask is_active first"
-    target = jax.ffi.pycapsule(getattr(library, name))
-    jax.ffi.register_ffi_target(f"lamina_{name}", target, platform="cpu")
+    _introduce(f"lamina_{name}", getattr(library, name))
+
+
+def _introduce(name: str, kernel: Any) -> None:
+    import jax
+
+    jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(kernel), platform="cpu")
 
 
 @cache
@@ -127,27 +162,74 @@ def _found() -> _Found:
     import jax
 
     if jax.default_backend() != "cpu":
-        return _Found(None, f"XLA (on {jax.default_backend()})")
-    instruction_set = _instruction_set()
-    if instruction_set is None:
-        return _Found(None, f"XLA (no native kernels for this {platform.machine()} processor)")
-    path = _FOLDER / f"{instruction_set}.so"
-    if not path.exists():
-        return _Found(None, "XLA (no native kernels were built: installing needs a C++ compiler)")
+        return _Found(None, "", f"XLA (on {jax.default_backend()})")
+    folder = Path(os.environ.get("LAMINA_KERNELS_FOLDER") or Path(__file__).parent)
     try:
-        return _Found(ctypes.CDLL(str(path)), f"native ({instruction_set})")
-    except OSError as error:
-        return _Found(None, f"XLA (the native kernels do not load: {error})")
+        name = _instruction_set(folder, choice())
+        return _Found(_load(folder / f"{name}.so"), name, f"native ({name})")
+    except _UnusableError as error:
+        return _Found(None, "", f"XLA ({error})")
 
 
-def _instruction_set() -> str | None:
-    """Return the best instruction set that kernels are written for and this processor has."""
+def _instruction_set(folder: Path, wanted: str) -> str:
+    """Return the best instruction set that kernels are written for and this processor has.
+
+    That is ``wanted`` where it names one that the processor has too.
+    """
     machine = platform.machine().lower()
     if machine in ("aarch64", "arm64"):
-        return "neon"
-    path = _FOLDER / "processor.so"
-    if machine not in ("x86_64", "amd64") or not path.exists():
-        return None
-    processor = ctypes.CDLL(str(path))
-    processor.instruction_set.restype = ctypes.c_char_p
-    return processor.instruction_set().decode() or None
+        best = "neon"
+    elif machine in ("x86_64", "amd64"):
+        processor = _open(folder / "processor.so")
+        processor.instruction_set.restype = ctypes.c_char_p
+        best = processor.instruction_set().decode()
+    else:
+        raise _UnusableError(f"no native kernels are written for {machine} processors")
+    if not best:
+        raise _UnusableError("this processor lacks AVX2, which the native kernels need")
+    if wanted not in LANES or wanted == best:
+        return best
+    if (wanted, best) != ("avx2", "avx512"):
+        raise _UnusableError(f"LAMINA_KERNELS={wanted}, which this processor lacks; it has {best}")
+    return wanted
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    """Return a library of the present sources that speaks this JAX's interface."""
+    library = _open(path)
+    if _text(library, "lamina_sources").split(" ")[0] != digest.expected(path.parent):
+        raise _UnusableError(f"{path.name} was built from other sources: {_remedy()}")
+    try:
+        _introduce(f"lamina_probe in {path}", library.lamina_probe)
+    except Exception:  # XLA's own, whose name has changed between versions
+        import jax
+
+        raise _UnusableError(
+            f"JAX {jax.__version__} does not take the native kernels' interface version "
+            f"{_text(library, 'lamina_interface')}: update Lamina"
+        ) from None
+    return library
+
+
+def _open(path: Path) -> ctypes.CDLL:
+    if not path.exists():
+        raise _UnusableError(
+            "no native kernels were built, which takes a C++ compiler such as g++ or clang++: "
+            f"with one, {_remedy()}"
+        )
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise _UnusableError(f"the native kernels do not load: {error}") from None
+
+
+def _text(library: ctypes.CDLL, name: str) -> str:
+    function = getattr(library, name, None)
+    if function is None:
+        return ""
+    function.restype = ctypes.c_char_p
+    return function().decode()
+
+
+def _remedy() -> str:
+    return "run python native/build.py" if digest.sources() else "install Lamina again"

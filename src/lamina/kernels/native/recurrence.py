@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from lamina.kernels.native.library import NONE, call, lanes, static
+from lamina.kernels.native.library import NONE, call, lanes, or_none, static
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
@@ -48,11 +48,13 @@ def _swept(cell, reverse, X, W_x, W_h, b, initial, lengths, keep):
         jax.ShapeDtypeStruct(shape, jnp.float32)
         for shape in ((t + 1, n, padded), c, (t, n, gates) if keep and gates else NONE)
     ]
-    none = jnp.zeros(NONE, jnp.float32)
-    h_initial, c_initial = initial if len(initial) > 1 else (initial[0], none)
-    lengths = jnp.zeros(NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
-    arguments = (X, W_x, W_h, b, h_initial, c_initial, lengths)
+    h_initial, c_initial = initial if len(initial) > 1 else (*initial, None)
+    arguments = (X, W_x, W_h, b, h_initial, or_none(c_initial), _steps(lengths))
     return call(f"{cell}_forward", results, *arguments, reverse=reverse, keep=keep)
+
+
+def _steps(lengths):
+    return or_none(None if lengths is None else lengths.astype(jnp.int32), "int32")
 
 
 def _padded(cell: str, units: int) -> tuple[int, int]:
@@ -82,18 +84,16 @@ def _forward(cell, reverse, X, W_x, W_h, b, initial, lengths):
 def _backward(cell, reverse, residuals, gradients):
     X, W_x, W_h, b, lengths, (h, c, gates), wants_dX = residuals
     dstates, dfinal = gradients
-    none = jnp.zeros(NONE, jnp.float32)
-    dstates = none if isinstance(dstates, SymbolicZero) else dstates
+    dstates = None if isinstance(dstates, SymbolicZero) else dstates
     dfinal = [
         jnp.zeros(part.shape, jnp.float32) if isinstance(part, SymbolicZero) else part
         for part in dfinal
     ]
-    dh_final, dc_final = dfinal if len(dfinal) > 1 else (*dfinal, none)
+    dh_final, dc_final = dfinal if len(dfinal) > 1 else (*dfinal, or_none(None))
     shapes = [NONE if wants_dX is None else X.shape, W_x.shape, W_h.shape, b.shape]
     shapes += [dh_final.shape, dc_final.shape]
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    steps = jnp.zeros(NONE, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
-    arguments = (X, W_x, W_h, h, c, gates, steps, dstates, dh_final, dc_final)
+    arguments = (X, W_x, W_h, h, c, gates, _steps(lengths), or_none(dstates), dh_final, dc_final)
     dX, dW_x, dW_h, db, *dinitial = call(f"{cell}_backward", results, *arguments, reverse=reverse)
     return (None if wants_dX is None else dX), dW_x, dW_h, db, tuple(dinitial[: len(dfinal)]), None
 
