@@ -22,22 +22,16 @@ typedef uint8_t UnalignedBytes __attribute__((vector_size(LANES), aligned(1)));
 constexpr uint8_t NOWHERE = 255;      // the place of a winner that relu cut off
 constexpr int64_t SLACK = 4 * LANES;  // numbers that may be read beyond the last, and are not used
 
-// The first `lanes` numbers, all of them in most calls, and then without the detour over memory.
-INLINE Vector load_lanes(const float* from, int64_t lanes) {
-  return lanes == LANES ? load(from) : load_part(from, lanes);
-}
-INLINE void store_lanes(float* to, Vector x, int64_t lanes) {
-  lanes == LANES ? store(to, x) : store_part(to, x, lanes);
-}
+// The first `lanes` bytes as whole numbers, and back.
 INLINE Integers load_bytes(const uint8_t* from, int64_t lanes) {
-  if (lanes == LANES) return __builtin_convertvector(*(const UnalignedBytes*)from, Integers);
+  if (lanes >= LANES) return __builtin_convertvector(*(const UnalignedBytes*)from, Integers);
   Bytes bytes = {};
   memcpy(&bytes, from, lanes);
   return __builtin_convertvector(bytes, Integers);
 }
 INLINE void store_bytes(uint8_t* to, Integers x, int64_t lanes) {
   const Bytes bytes = __builtin_convertvector(x, Bytes);
-  if (lanes == LANES)
+  if (lanes >= LANES)
     *(UnalignedBytes*)to = bytes;
   else
     memcpy(to, &bytes, lanes);

@@ -9,6 +9,15 @@ from lamina.kernels.native.convolution import convolution
 from lamina.kernels.native.convolution import supports as supports_convolution
 from lamina.kernels.native.dense import dense
 from lamina.kernels.native.library import explanation, is_active
+from lamina.kernels.native.normalization import batch_norm
 from lamina.kernels.native.recurrence import sweep
 
-__all__ = ["convolution", "dense", "explanation", "is_active", "supports_convolution", "sweep"]
+__all__ = [
+    "batch_norm",
+    "convolution",
+    "dense",
+    "explanation",
+    "is_active",
+    "supports_convolution",
+    "sweep",
+]

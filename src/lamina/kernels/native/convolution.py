@@ -1,8 +1,9 @@
 """The native convolution: that of `lamina.kernels.convolution`, run by ``native/convolution.cc``.
 
 The C++ kernel makes ``pool(σ(X ∗ W + b))`` with σ linear or relu and max pooling by windows that
-tile the image. What is asked beyond that is put after it: another increasing σ after the pooling,
-which commutes with it; any other σ, and pooling of another kind, after the sums.
+tile the image; without pooling, and where that is faster, another makes it by products of matrices.
+What is asked beyond that is put after it: another increasing σ after the pooling, which commutes
+with it; any other σ, and pooling of another kind, after the sums.
 """
 
 from __future__ import annotations
@@ -16,15 +17,24 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from lamina.functions.activations import ACTIVATIONS
+from lamina.kernels.native import products
 from lamina.kernels.native.library import NONE, call, or_none, static
 from lamina.kernels.patches import VALID, Geometry, Pair
-from lamina.kernels.pooling import average_pool, max_pool
+from lamina.kernels.pooling import pooled
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
-    from lamina.kernels.convolution import Pooling
+    from lamina.kernels.pooling import Pooling
 
+WHOLE = 16
+"""The floats of the longest vector: products of matrices are of so many channels, or a multiple."""
+MANY_CELLS = 256
+"""Cells of the result from which on Winograd's algorithm was the faster one: its filters are made
+anew in each call."""
+MANY_WEIGHTS = 1 << 17
+"""Of filters that are read for each row of a small image again: from half a megabyte on, products
+with patches, which read them for some dozens of windows at once, were the faster ones."""
 MOST_CELLS = 255
 """Of a pooling window: a winner's place is saved in a byte, and one value of it says none."""
 
@@ -100,12 +110,26 @@ def convolution(
     )
     if fused and 0 in todo.output_shape(X, W):  # a window larger than the image: nothing to pool
         todo, fused = todo._replace(window=(1, 1)), False
-    A: Any = _convolve(todo, X, W, b)
+    form = _form(todo, X, W)
+    A: Any = _convolve(todo, X, W, b) if form is None else products.convolve(form, X, W, b)
     later = None if fused else pooling
     if later is not None and later.kind == "max" and sigma.increasing and not inside:
-        return sigma(_pooled(A, later))
+        return sigma(pooled(A, later))
     A = A if inside else sigma(A)
-    return A if later is None else _pooled(A, later)
+    return A if later is None else pooled(A, later)
+
+
+def _form(todo: _Call, X: Any, W: Any) -> products.Form | None:
+    """Return as which products of matrices a convolution is faster than by its taps, or None."""
+    (stride, _, dilation, groups), (i, j, c, k) = todo.geometry, W.shape
+    if todo.pools or groups != 1 or c % WHOLE:
+        return None
+    cells = X.shape[0] * math.prod(todo.output_shape(X, W)[1:3])
+    if (i, j) == (3, 3) and stride == dilation == (1, 1) and k >= WHOLE and cells >= MANY_CELLS:
+        return products.Form(todo.geometry, todo.relu, winograd=True)
+    if W.size < MANY_WEIGHTS:
+        return None
+    return products.Form(todo.geometry, todo.relu, winograd=False)
 
 
 def _tiles(pooling: Pooling) -> bool:
@@ -115,11 +139,6 @@ def _tiles(pooling: Pooling) -> bool:
         and pooling.padding in (VALID, ((0, 0), (0, 0)))
         and math.prod(pooling.window) <= MOST_CELLS
     )
-
-
-def _pooled(A: Any, pooling: Pooling) -> Any:
-    pool: Any = max_pool if pooling.kind == "max" else average_pool
-    return pool(A, pooling.window, pooling.stride, pooling.padding)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
