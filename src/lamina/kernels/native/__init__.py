@@ -8,6 +8,7 @@ kernel's own implementation runs, and nobody above the kernels can tell but by t
 from lamina.kernels.native.convolution import convolution
 from lamina.kernels.native.convolution import supports as supports_convolution
 from lamina.kernels.native.dense import dense
+from lamina.kernels.native.embedding import embedding
 from lamina.kernels.native.library import explanation, is_active
 from lamina.kernels.native.normalization import batch_norm
 from lamina.kernels.native.recurrence import sweep
@@ -16,6 +17,7 @@ __all__ = [
     "batch_norm",
     "convolution",
     "dense",
+    "embedding",
     "explanation",
     "is_active",
     "supports_convolution",
