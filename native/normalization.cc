@@ -10,6 +10,8 @@
 // cancellation (Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm", equation 2.1):
 //
 //   M = M_a + M_b + (μ_b - μ_a)² N_a N_b / N        μ = μ_a + (μ_b - μ_a) N_b / N
+//
+// and all are of x less the first cell that counts, so that a large μ costs v no digits.
 #include <cmath>
 
 #include "arrays.h"
@@ -60,7 +62,7 @@ struct Batch {
   }
 };
 
-// Count, means and sums of squares around them.
+// Count, means less a pivot, and sums of squares around them.
 struct Moments {
   double count;
   float *mean, *squares;
@@ -74,17 +76,28 @@ struct Moments {
   }
 };
 
+// The first cell of a row that counts; zeros where none does.
+const float* pivot(Workspace& work, const Batch& batch) {
+  float* found = work.take_zeros(batch.padded());
+  int64_t row = 0;
+  while (row < batch.rows && !(batch.weight_of(row) > 0)) row++;
+  if (row < batch.rows && batch.cells > 0)
+    memcpy(found, batch.X + row * batch.cells * batch.channels, batch.channels * 4);
+  return found;
+}
+
 // The moments of some rows.
-void add_moments(const Batch& batch, const Rows& rows, Moments& of) {
+void add_moments(const Batch& batch, const Rows& rows, const float* pivot, Moments& of) {
   batch.for_blocks(rows, [&](float w, int64_t cell, int64_t count) {
     if (!(w > 0)) return;
     batch.for_channels([&](int64_t c, int64_t lanes) {
       const float* from = batch.X + cell * batch.channels + c;
+      const Vector from_pivot = load(pivot + c);
       Vector sum = {}, squares = {};
-      for (int64_t i = 0; i < count; i++) sum += load_lanes(from + i * batch.channels, lanes);
+      for (int64_t i = 0; i < count; i++) sum += load_lanes(from + i * batch.channels, lanes) - from_pivot;
       const Vector mean = sum / float(count);
       for (int64_t i = 0; i < count; i++) {
-        const Vector centred = load_lanes(from + i * batch.channels, lanes) - mean;
+        const Vector centred = load_lanes(from + i * batch.channels, lanes) - from_pivot - mean;
         squares += centred * centred;
       }
       of.join(double(w) * count, c, mean, squares * w);
@@ -127,10 +140,12 @@ Status forward(Pool pool, Array X, Array gain, Array shift, Array weight, Result
   const Batch batch(X, weight);
   Workspace work;
   const int64_t threads = batch.threads(pool, limit), padding = batch.padded();
+  const float* first = pivot(work, batch);
   std::vector<Moments> parts;
   for (int64_t i = 0; i < threads; i++)
     parts.push_back({0, work.take_zeros(padding), work.take_zeros(padding)});
-  parallel_for(pool, threads, [&](int64_t i) { add_moments(batch, Rows(batch.rows, i, threads), parts[i]); });
+  parallel_for(pool, threads,
+               [&](int64_t i) { add_moments(batch, Rows(batch.rows, i, threads), first, parts[i]); });
   Moments& all = parts[0];
   for (int64_t i = 1; i < threads; i++) {
     if (parts[i].count == 0) continue;
@@ -142,6 +157,7 @@ Status forward(Pool pool, Array X, Array gain, Array shift, Array weight, Result
   float* scale = padded(work, batch, gain, 1.0f);
   const float* offset = padded(work, batch, shift, 0.0f);
   for (int64_t c = 0; c < batch.channels; c++) {
+    all.mean[c] += first[c];
     const float v = all.squares[c] / float(all.count > 0 ? all.count : 1);
     mean->typed_data()[c] = all.mean[c], variance->typed_data()[c] = v;
     r->typed_data()[c] = 1.0f / std::sqrt(v + epsilon);
