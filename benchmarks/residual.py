@@ -182,8 +182,9 @@ class ResidualNet:
         from jax import lax
 
         def convolve(X: Any, W: Any, stride: int) -> Any:
-            pads, axes = [(len(W) // 2,) * 2] * 2, ("NHWC", "HWIO", "NHWC")
-            return lax.conv_general_dilated(X, W, (stride,) * 2, pads, dimension_numbers=axes)
+            edge, axes = len(W) // 2, ("NHWC", "HWIO", "NHWC")
+            pads = [(edge, edge), (edge, edge)]
+            return lax.conv_general_dilated(X, W, (stride, stride), pads, dimension_numbers=axes)
 
         return self._scores(weights, X, convolve)
 

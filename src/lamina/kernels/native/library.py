@@ -93,7 +93,7 @@ def call(name: str, results: Any, *arguments: Any, **attributes: Any) -> Any:
 
     _register(name)
     constants = {
-        key: value if isinstance(value, bool | np.float32) else np.int64(value)
+        key: value if isinstance(value, (bool, np.floating)) else np.int64(value)
         for key, value in attributes.items()
     }
     kernel = jax.ffi.ffi_call(f"lamina_{name}", results, vmap_method="sequential")
