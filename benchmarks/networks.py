@@ -1,4 +1,4 @@
-"""Cases (a) to (d), (g), (h), (k1) to (k4), (l): networks trained by every peer, and their times."""
+"""Cases (a) to (d), (g), (h), (k1) to (k4), (l): a network trained by every peer; its times."""
 
 from __future__ import annotations
 

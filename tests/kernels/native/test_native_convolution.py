@@ -113,6 +113,7 @@ def test_values_and_gradients_are_the_references(case):
             Pooling("average", (2, 4), (2, 4), "valid"),
         ),
         ({"n": 2, "size": (9, 9), "k": 5}, Geometry(), Pooling("average", (3, 3), (3, 3), "valid")),
+        ({"n": 2, "size": (5, 4), "k": 5}, Geometry(), Pooling("average", (1, 1), (1, 1), "valid")),
         # Windows that overlap.
         ({"n": 2, "size": (9, 9)}, Geometry(), Pooling("max", (3, 3), (2, 2), "same")),
         # A signal that sees no future.

@@ -137,7 +137,7 @@ def _form(todo: _Call, X: Any, W: Any) -> products.Form | None:
 def _pooling_too(todo: _Call, X: Any, W: Any, activation: str, pooling: Pooling) -> _Call:
     """Return the call that pools too, or ``todo`` where the C++ kernel cannot or had better not."""
     cells = math.prod(pooling.window)
-    if tuple(pooling.window) != tuple(pooling.stride):
+    if tuple(pooling.window) != tuple(pooling.stride) or cells == 1:
         return todo
     if pooling.padding not in (VALID, ((0, 0), (0, 0))):
         return todo
