@@ -127,12 +127,12 @@ class ConvNet:
         return dense(weights[len(self.filters) :], A.reshape(len(A), -1), relu)
 
 
-def convolved(X: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return ``X ∗ W`` (n, h, w, k), zeros around the images: X (n, h, w, c), W (i, j, c, k)."""
-    edge = (WINDOW // 2, WINDOW // 2)
+def convolved(X: np.ndarray, W: np.ndarray, stride: int = 1) -> np.ndarray:
+    """Return ``X ∗ W`` (n, h', w', k), zeros around the images: X (n, h, w, c), W (i, i, c, k)."""
+    edge = (len(W) // 2, len(W) // 2)
     padded = np.pad(X, ((0, 0), edge, edge, (0, 0)))
-    patches = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW), axis=(1, 2))
-    return np.tensordot(patches, W.transpose(2, 0, 1, 3), 3)
+    patches = np.lib.stride_tricks.sliding_window_view(padded, W.shape[:2], axis=(1, 2))
+    return np.tensordot(patches[:, ::stride, ::stride], W.transpose(2, 0, 1, 3), 3)
 
 
 def pooled(X: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Cases (f) and (j): peak memory of a process that trains the network of another case."""
+"""Cases (f), (j) and (m): peak memory of a process that trains the network of another case."""
 
 from __future__ import annotations
 
@@ -100,4 +100,4 @@ def peak_bytes(case: Training, peer: Peer, folder: Path, train: bool) -> float:
     return float(peak if sys.platform == "darwin" else peak * 1024)
 
 
-CASES = (Memory("f", TRAININGS["b"]), Memory("j", TRAININGS["g"]))
+CASES = (Memory("f", TRAININGS["b"]), Memory("j", TRAININGS["g"]), Memory("m", TRAININGS["l"]))

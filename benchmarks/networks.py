@@ -1,4 +1,4 @@
-"""Cases (a) to (d), (g), (h) and (k1) to (k4): a network trained by every peer; time per epoch."""
+"""Cases (a) to (d), (g), (h), (k1) to (k4), (l): a network trained by every peer; its times."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import numpy as np
 from benchmarks.case import Finding, Options, missing
 from benchmarks.convolutional import ConvNet
 from benchmarks.interleave import Ratio, interleaved, seconds
-from benchmarks.peers import IMAGE_PEERS, LAMINA, PEERS, SEQUENCE_PEERS
+from benchmarks.peers import DEEP_PEERS, IMAGE_PEERS, LAMINA, PEERS, SEQUENCE_PEERS
 from benchmarks.perceptron import Perceptron
 from benchmarks.recurrent import RecurrentNet
+from benchmarks.residual import ResidualNet
 from benchmarks.task import CLASSES, Network, Peer, Shape, Task, Weights
 
 FASHION = "fashion-mnist"
@@ -194,6 +195,7 @@ CASES = {
         recurrent("k2", "gru", 64, 640, (100, 32)),
         recurrent("k3", "rnn", 64, 640, (100, 32)),
         recurrent("k4", "lstm", 32, 160, (784, 1)),
+        Training("l", Task(ResidualNet(), 64, 1), 512, (32, 32, 3), peers=DEEP_PEERS),
     )
 }
 """The training cases by name."""

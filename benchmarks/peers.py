@@ -190,6 +190,8 @@ PEERS = (SCIKIT_LEARN, *TORCH, SKORCH, JAX_STEPS, JAX_SCAN)
 """Who trains dense networks."""
 IMAGE_PEERS = (*TORCH, *CHANNELS_LAST, JAX_STEPS)
 """Who trains convolutional networks: on a CPU, XLA's convolution is slow inside a scan."""
+DEEP_PEERS = (TORCH[1], CHANNELS_LAST[1])
+"""Who trains deep convolutional networks in bearable time: a step of XLA's is very slow."""
 SEQUENCE_PEERS = (*TORCH, JAX_STEPS)
 """Who trains recurrent networks."""
 KINDS = tuple(dict.fromkeys(peer.kind for peer in PEERS))

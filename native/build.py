@@ -24,7 +24,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 INTO = HERE.parent / "src" / "lamina" / "kernels" / "native"
-SOURCES = ("identity.cc", "recurrence.cc", "convolution.cc", "dense.cc", "descent.cc")
+SOURCES = (
+    "identity.cc",
+    "recurrence.cc",
+    "convolution.cc",
+    "products.cc",
+    "dense.cc",
+    "normalization.cc",
+    "embedding.cc",
+    "descent.cc",
+)
 CHECK = ("tests/check.cc", "processor.cc")
 INSTRUCTION_SETS = {
     "x86_64": {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"]},

@@ -1,14 +1,16 @@
 // A = pool(σ(X ∗ W + b)), forward and backward: the twin of src/lamina/kernels/convolution.py.
 //
-// With dY the gradient by X ∗ W + b, which reaches only the cells that won in their pooling window:
+// With dY the gradient by X ∗ W + b, which reaches the cells that won, or gave, in their pooling window
+// (pooling.h):
 //
 //   dW_t = sum over cells x of X[x + offset_t]ᵀ dY[x]      db = sum over cells of dY
 //   dX[x] = sum over taps t of dY[x - offset_t] W_tᵀ       (Goodfellow et al., Deep Learning, 9.5)
 //
 // σ is relu or linear. Threads take strips of images: a strip with the zeros around it is copied to
 // memory of the thread's own, where taps are runs (taps.h); what is between the convolution and the
-// pooling stays in the cache, and of it only the winners' places, a byte each, are kept. A stride s
-// splits dX into s phases, each a convolution of dY by those taps that meet it.
+// pooling stays in the cache, and of it only a byte a window is kept: the winner's place, or who gave. A
+// stride s splits dX into s phases, each a convolution of dY by those taps that meet it.
+#include "pooling.h"
 #include "strips.h"
 
 namespace lamina {
@@ -16,57 +18,17 @@ namespace {
 
 using Places = ffi::Buffer<ffi::U8>;
 using PlacesResult = ffi::ResultBuffer<ffi::U8>;
-typedef uint8_t Bytes __attribute__((vector_size(LANES)));
-typedef uint8_t UnalignedBytes __attribute__((vector_size(LANES), aligned(1)));
-
-constexpr uint8_t NOWHERE = 255;      // the place of a winner that relu cut off
 constexpr int64_t SLACK = 4 * LANES;  // numbers that may be read beyond the last, and are not used
 
-// The first `lanes` numbers, all of them in most calls, and then without the detour over memory.
-INLINE Vector load_lanes(const float* from, int64_t lanes) {
-  return lanes == LANES ? load(from) : load_part(from, lanes);
-}
-INLINE void store_lanes(float* to, Vector x, int64_t lanes) {
-  lanes == LANES ? store(to, x) : store_part(to, x, lanes);
-}
-INLINE Integers load_bytes(const uint8_t* from, int64_t lanes) {
-  if (lanes == LANES) return __builtin_convertvector(*(const UnalignedBytes*)from, Integers);
-  Bytes bytes = {};
-  memcpy(&bytes, from, lanes);
-  return __builtin_convertvector(bytes, Integers);
-}
-INLINE void store_bytes(uint8_t* to, Integers x, int64_t lanes) {
-  const Bytes bytes = __builtin_convertvector(x, Bytes);
-  if (lanes == LANES)
-    *(UnalignedBytes*)to = bytes;
-  else
-    memcpy(to, &bytes, lanes);
-}
-
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-
-// The largest of the vectors at z + offsets, or one that is not a number, and the first's number.
-// CELLS of them, where that is known.
-template <int CELLS>
-INLINE Vector largest(const float* z, const ptrdiff_t* offsets, int cells, Integers& place) {
-  Vector most = load(z);
-  place = Integers{};
-  UNROLL for (int cell = 1; cell < (CELLS ? CELLS : cells); cell++) {
-    const Vector x = load(z + offsets[cell]);
-    const Integers wins = (x > most) | (x != x);
-    most = wins ? x : most;
-    place = wins ? Integers{} + cell : place;
-  }
-  return most;
-}
 
 struct Forward {
   const Sizes& size;
   Filters filters;
-  bool relu;
+  bool relu, average;
   const float *X, *b;  // b null where there is none
   float* A;
-  uint8_t* places;                 // null where nobody asks
+  uint8_t* places;                 // of winners, or bits of givers; null where nobody asks
   std::vector<ptrdiff_t> offsets;  // of the cells of a pooling window in a thread's rows
 
   int64_t cell() const { return filters.groups * filters.padded(); }  // numbers
@@ -74,17 +36,22 @@ struct Forward {
 };
 
 // Numbers `at` to `at` + LANES, or fewer, of each pooled cell of a row: pool, add the bias, apply σ.
-template <int CELLS>
+template <int CELLS, bool AVERAGE>
 void finish(const Forward& f, const float* z, Vector b, int64_t at, int64_t lanes) {
   const ptrdiff_t* offsets = f.offsets.data();
   const int64_t step = f.size.pool.right * f.cell();
   for (int64_t x = 0; x < f.size.pooled.right; x++, z += step, at += f.size.filters) {
     Integers place;
-    const Vector a = largest<CELLS>(z, offsets, int(f.offsets.size()), place) + b;
-    store_lanes(f.A + at, f.relu ? relu(a) : a, lanes);
-    if (!f.places) continue;
-    if (f.relu) place = a > 0.0f ? place : Integers{} + NOWHERE;
-    store_bytes(f.places + at, place, lanes);
+    Vector a;
+    if (AVERAGE) {
+      a = mean<CELLS>(z, offsets, int(f.offsets.size()), b, f.relu, place);
+    } else {
+      a = largest<CELLS>(z, offsets, int(f.offsets.size()), place) + b;
+      if (f.relu) place = a > 0.0f ? place : Integers{} + NOWHERE;
+      if (f.relu) a = relu(a);
+    }
+    store_lanes(f.A + at, a, lanes);
+    if (f.places) store_bytes(f.places + at, place, lanes);
   }
 }
 
@@ -92,7 +59,8 @@ void finish(const Forward& f, const float* z, Vector b, int64_t at, int64_t lane
 void finish_row(const Forward& f, const float* z, int64_t row) {
   const Filters& filters = f.filters;
   const size_t cells = f.offsets.size();
-  const auto finish_lanes = cells == 1 ? finish<1> : cells == 4 ? finish<4> : finish<0>;
+  const auto of_maxima = cells == 1 ? finish<1, false> : cells == 4 ? finish<4, false> : finish<0, false>;
+  const auto finish_lanes = !f.average ? of_maxima : cells == 4 ? finish<4, true> : finish<0, true>;
   for (int64_t g = 0; g < filters.groups; g++)
     for (int64_t first = 0; first < filters.outputs; first += LANES) {
       const int64_t lanes = std::min<int64_t>(LANES, filters.outputs - first);
@@ -118,15 +86,17 @@ void forward_strip(const Forward& f, const Strip& strip, float* image, float* z)
 
 Pair size_of_images(const ffi::Span<const int64_t>& dimensions) { return {dimensions[1], dimensions[2]}; }
 
-// Write A, and the winners' places unless `places` is empty.
+// Write A, and the winners' places or givers' bits unless `places` is empty.
 Status forward(Pool pool, Array X, Array W, Array b, Result A, PlacesResult places, Numbers stride,
-               Numbers dilation, Numbers origin, Numbers window, int64_t groups, bool relu, int64_t threads) {
+               Numbers dilation, Numbers origin, Numbers window, int64_t groups, bool relu, bool average,
+               int64_t threads) {
   const Sizes size(X, W, size_of_images(A->dimensions()), stride, dilation, origin, window, groups);
   if (A->element_count() == 0) return Status::Success();
   Workspace work;
   Forward f{size,
             forward_filters(size),
             relu,
+            average,
             X.typed_data(),
             b.element_count() ? b.typed_data() : nullptr,
             A->typed_data(),
@@ -167,7 +137,7 @@ struct Turned {
 struct Backward {
   const Sizes& size;
   Filters filters;
-  bool relu;
+  bool relu, average;
   const float *X, *A, *dA;
   const uint8_t* places;
   float* dX;  // null where it is not wanted
@@ -254,6 +224,24 @@ Vector spread(const Backward& b, int64_t at, int64_t lanes, float* to) {
   return sum;
 }
 
+// The same for means: each cell takes its share, with relu where it gave to the mean.
+template <bool RELU>
+Vector spread_mean(const Backward& b, int64_t at, int64_t lanes, float* to) {
+  const int cells = int(b.offsets.size());
+  const int64_t filters = b.size.filters, step = b.size.pool.right * filters;
+  Vector sum = {};
+  for (int64_t x = 0; x < b.size.pooled.right; x++, at += filters, to += step) {
+    const Vector share = load_lanes(b.dA + at, lanes) / float(cells);
+    const Integers gave = RELU ? load_bytes(b.places + at, lanes) : Integers{};
+    for (int cell = 0; cell < cells; cell++) {
+      const Vector dY = !RELU ? share : (gave & (1 << cell)) != 0 ? share : Vector{};
+      store_lanes(to + b.offsets[cell], dY, lanes);
+      sum += dY;
+    }
+  }
+  return sum;
+}
+
 // The same where nothing is pooled.
 template <bool RELU>
 Vector spread_plainly(const Backward& b, int64_t at, int64_t lanes, float* to) {
@@ -271,7 +259,8 @@ Vector spread_plainly(const Backward& b, int64_t at, int64_t lanes, float* to) {
 // The rows of dY, from `to` on, of one row of dA; their sum is added to db unless that is null.
 void spread_row(const Backward& b, int64_t row, float* to, float* db) {
   const Sizes& s = b.size;
-  const auto spread_lanes = !b.places               ? (b.relu ? spread_plainly<true> : spread_plainly<false>)
+  const auto spread_lanes = b.average               ? (b.relu ? spread_mean<true> : spread_mean<false>)
+                            : !b.places             ? (b.relu ? spread_plainly<true> : spread_plainly<false>)
                             : b.offsets.size() == 4 ? spread<4>
                                                     : spread<0>;
   for (int64_t i = 0; i < s.pool.down; i++) {
@@ -360,12 +349,13 @@ void backward_sums(Pool pool, Workspace& work, const Backward& b, int64_t thread
 // empty, and are then not computed.
 Status backward(Pool pool, Array X, Array W, Array A, Places places, Array dA, Result dX, Result dW,
                 Result db, Numbers stride, Numbers dilation, Numbers origin, Numbers window, int64_t groups,
-                bool relu, int64_t threads) {
+                bool relu, bool average, int64_t threads) {
   const Sizes size(X, W, size_of_images(dA.dimensions()), stride, dilation, origin, window, groups);
   Workspace work;
   Backward b{size,
              forward_filters(size),
              relu,
+             average,
              X.typed_data(),
              A.typed_data(),
              dA.typed_data(),
@@ -386,6 +376,6 @@ Status backward(Pool pool, Array X, Array W, Array A, Places places, Array dA, R
 
 }  // namespace lamina
 
-#define ATTRIBUTES "stride", "dilation", "origin", "window", "groups", "relu", "threads"
+#define ATTRIBUTES "stride", "dilation", "origin", "window", "groups", "relu", "average", "threads"
 EXPORT(convolution_forward, lamina::bound(lamina::forward, ATTRIBUTES))
 EXPORT(convolution_backward, lamina::bound(lamina::backward, ATTRIBUTES))

@@ -160,8 +160,9 @@ Status descend(Pool pool, Array numbers, Array decay, Array l1, ffi::RemainingAr
   const std::vector<Leaf> leaves = leaves_of<Rule>(arguments, results, decay, l1);
   int64_t total = 0;
   for (const Leaf& leaf : leaves) total += leaf.size;
-  const int64_t parts = std::clamp<int64_t>(total / LEAST, 1, 4 * thread_count(pool, threads));
-  parallel_for(pool, parts,
+  const int64_t use = thread_count(pool, threads);
+  const int64_t parts = std::clamp<int64_t>(total / LEAST, 1, 4 * use);
+  parallel_for(pool, parts, use,
                [&](int64_t part) { step_leaves<Rule>(leaves, shared, Rows(total, part, parts)); });
   return Status::Success();
 }

@@ -36,6 +36,14 @@ static INLINE Vector load_part(const float* from, int64_t count) {
 }
 static INLINE void store_part(float* to, Vector x, int64_t count) { memcpy(to, &x, count * 4); }
 
+// The first `lanes`, all of them in most calls, and then without the detour over memory.
+static INLINE Vector load_lanes(const float* from, int64_t lanes) {
+  return lanes >= LANES ? load(from) : load_part(from, lanes);
+}
+static INLINE void store_lanes(float* to, Vector x, int64_t lanes) {
+  lanes >= LANES ? store(to, x) : store_part(to, x, lanes);
+}
+
 // A comparison with a number that is not one is false, and then x itself is kept.
 static INLINE Vector at_least(Vector x, float low) { return x < low ? broadcast(low) : x; }
 static INLINE Vector at_most(Vector x, float high) { return x > high ? broadcast(high) : x; }

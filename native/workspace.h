@@ -5,40 +5,47 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <mutex>
 #include <new>
 #include <vector>
 
 namespace lamina {
 
-// Hands out pieces of memory that live as long as it does; one lives at a time in a thread.
+// Hands out pieces of memory that live as long as it does.
 //
-// The memory is the calling thread's and is kept for its next call, since fresh memory costs a page
-// fault for every 4096 bytes at first touch, which can take as long as the arithmetic.
+// The memory is kept for later calls of any thread, as few blocks as ever were in use at once, since fresh
+// memory costs a page fault for every 4096 bytes at first touch, which can take as long as the arithmetic.
 class Workspace {
  public:
-  Workspace() = default;
+  Workspace() {
+    const std::lock_guard<std::mutex> lock(kept().mutex);
+    auto& free = kept().blocks;
+    if (free.empty()) return;
+    blocks_.push_back(std::move(free.back()));  // the one used last
+    free.pop_back();
+  }
   Workspace(const Workspace&) = delete;
 
   // Leaves one block as large as all that was taken.
   ~Workspace() {
-    auto& blocks = this_threads();
-    if (blocks.size() < 2) return;
-    size_t total = 0;
-    for (const Block& block : blocks) total += block.bytes;
-    blocks.clear();
-    blocks.emplace_back(total);
+    if (blocks_.empty()) return;
+    if (blocks_.size() > 1) {
+      blocks_.clear();
+      blocks_.emplace_back(std::max(taken_, LEAST));
+    }
+    const std::lock_guard<std::mutex> lock(kept().mutex);
+    kept().blocks.push_back(std::move(blocks_.back()));
   }
 
   // `floats` numbers, aligned to a cache line, with anything in them.
   float* take(int64_t floats) {
     const size_t bytes = (size_t(floats) * sizeof(float) + LINE - 1) / LINE * LINE;
-    auto& blocks = this_threads();
-    if (blocks.empty() || used_ + bytes > blocks.back().bytes) {
-      blocks.emplace_back(std::max(bytes, LEAST));
+    if (blocks_.empty() || used_ + bytes > blocks_.back().bytes) {
+      blocks_.emplace_back(std::max(bytes, LEAST));
       used_ = 0;
     }
-    float* piece = reinterpret_cast<float*>(static_cast<char*>(blocks.back().memory) + used_);
-    used_ += bytes;
+    float* piece = reinterpret_cast<float*>(static_cast<char*>(blocks_.back().memory) + used_);
+    used_ += bytes, taken_ += bytes;
     return piece;
   }
 
@@ -60,11 +67,16 @@ class Workspace {
     Block(Block&& other) noexcept : memory(other.memory), bytes(other.bytes) { other.memory = nullptr; }
     ~Block() { std::free(memory); }
   };
-  static std::vector<Block>& this_threads() {
-    static thread_local std::vector<Block> blocks;
-    return blocks;
+  struct Kept {
+    std::mutex mutex;
+    std::vector<Block> blocks;
+  };
+  static Kept& kept() {
+    static Kept* const all = new Kept;  // never destroyed: threads may outlive the library's end
+    return *all;
   }
-  size_t used_ = 0;
+  std::vector<Block> blocks_;
+  size_t used_ = 0, taken_ = 0;  // of the last block, and of all
 };
 
 }  // namespace lamina

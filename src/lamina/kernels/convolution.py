@@ -21,19 +21,17 @@ from __future__ import annotations
 
 import math
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from lamina.functions.activations import ACTIVATIONS
 from lamina.kernels import native
-from lamina.kernels.patches import PLAIN, SAME, Geometry, Padding, Pair, patches
-from lamina.kernels.pooling import average_pool, max_pool
+from lamina.kernels.patches import PLAIN, SAME, Geometry, Pair, patches
+from lamina.kernels.pooling import Pooling, pooled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jaxtyping import Array, Float
 
 FEW_CHANNELS = 2
@@ -46,25 +44,6 @@ _OPTIONS = {
         f"LIBRARY_FUSION_TYPE_{kind}" for kind in _LEFT_TO_YNN
     )
 }
-
-
-class Pooling(NamedTuple):
-    """The pooling after a convolution.
-
-    Parameters
-    ----------
-    kind : {"max", "average"}
-        What is taken of each window.
-    window, stride : pair of int
-        Its size, and the steps between windows.
-    padding : "same", "valid" or ((top, bottom), (left, right))
-        See `lamina.kernels.pooling`.
-    """
-
-    kind: str
-    window: Pair
-    stride: Pair
-    padding: Padding
 
 
 def convolution(
@@ -126,14 +105,9 @@ def _convolution(X: Any, W: Any, b: Any, activation: Any, geometry: Any, pooling
     sigma = ACTIVATIONS[activation]
     if pooling is not None and pooling.kind == "max" and sigma.increasing:
         # The largest of σ(y + b) is σ(the largest y + b): a quarter of the work.
-        return sigma(_shifted(_pooled(Y, pooling), b))
+        return sigma(_shifted(pooled(Y, pooling), b))
     A = sigma(_shifted(Y, b))
-    return A if pooling is None else _pooled(A, pooling)
-
-
-def _pooled(A: Any, pooling: Pooling) -> Any:
-    pool: Callable[..., Any] = max_pool if pooling.kind == "max" else average_pool
-    return pool(A, pooling.window, pooling.stride, pooling.padding)
+    return A if pooling is None else pooled(A, pooling)
 
 
 def _shifted(Y: Any, b: Any) -> Any:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from functools import partial, reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,31 @@ Padding = str | tuple[Pair, Pair]
 """``"valid"``, ``"same"``, or cells before and after: ``((top, bottom), (left, right))``."""
 
 MANY_POSITIONS = 64  # in a window: here `max_pool` leaves its own rule, whose program would be long
+
+
+class Pooling(NamedTuple):
+    """A pooling as a value, such as the one after a convolution.
+
+    Parameters
+    ----------
+    kind : {"max", "average"}
+        What is taken of each window.
+    window, stride : pair of int
+        Its size, and the steps between windows.
+    padding : "valid", "same" or ((top, bottom), (left, right))
+        See `max_pool` and `average_pool`.
+    """
+
+    kind: str
+    window: Pair
+    stride: Pair
+    padding: Padding
+
+
+def pooled(X: Float[Array, "n h w c"], pooling: Pooling) -> Float[Array, "n i j c"]:
+    """Return each window's maximum or mean, whichever ``pooling`` is."""
+    pool = max_pool if pooling.kind == "max" else average_pool
+    return pool(X, pooling.window, pooling.stride, pooling.padding)
 
 
 def max_pool(

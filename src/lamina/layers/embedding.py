@@ -11,6 +11,7 @@ import numpy as np
 
 from lamina.errors import InputError, check_number
 from lamina.functions.penalties import Penalty
+from lamina.kernels.embedding import embedding
 from lamina.layers.layer import Layer, Shape
 from lamina.layers.sequences import Sequences
 
@@ -71,10 +72,5 @@ class Embedding(Layer):
         """Return the rows of ``W``; of `Sequences` in `Sequences`, codes beyond a length as 0."""
         if isinstance(X, Sequences):
             codes = jnp.where(X.valid(), X.values, 0)
-            return Sequences(_rows(weights["W"], codes), X.lengths), statistics
-        return _rows(weights["W"], X), statistics
-
-
-def _rows(W, codes):
-    W, codes = jnp.asarray(W), jnp.asarray(codes).astype(jnp.int32)  # codes may come as floats
-    return W.at[codes].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+            return Sequences(embedding(weights["W"], codes), X.lengths), statistics
+        return embedding(weights["W"], X), statistics

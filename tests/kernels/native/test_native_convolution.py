@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
     not native.is_active(), reason=f"native kernels are not in use: {native.explanation()}"
 )
 TWOS = Pooling("max", (2, 2), (2, 2), "valid")
+MEANS = TWOS._replace(kind="average")
 
 
 def operands(n=2, size=(6, 5), c=3, window=(3, 2), k=4, groups=1, bias=True, seed=0):
@@ -104,6 +105,15 @@ def test_values_and_gradients_are_the_references(case):
             Geometry(),
             Pooling("max", (16, 16), (16, 16), "valid"),
         ),
+        # Means: of cells that are left over, of as many as relu's bits tell apart, and of one more.
+        ({"n": 3, "size": (9, 7), "k": 17}, Geometry(), MEANS),
+        (
+            {"n": 2, "size": (9, 9), "k": 19},
+            Geometry(),
+            Pooling("average", (2, 4), (2, 4), "valid"),
+        ),
+        ({"n": 2, "size": (9, 9), "k": 5}, Geometry(), Pooling("average", (3, 3), (3, 3), "valid")),
+        ({"n": 2, "size": (5, 4), "k": 5}, Geometry(), Pooling("average", (1, 1), (1, 1), "valid")),
         # Windows that overlap.
         ({"n": 2, "size": (9, 9)}, Geometry(), Pooling("max", (3, 3), (2, 2), "same")),
         # A signal that sees no future.
@@ -161,7 +171,7 @@ def test_of_equal_cells_the_first_takes_the_gradient_and_none_where_relu_is_zero
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])
-@pytest.mark.parametrize("pooling", [None, TWOS])
+@pytest.mark.parametrize("pooling", [None, TWOS, MEANS])
 @pytest.mark.parametrize("at", [(0, 0), (0, 1), (1, 0), (3, 4)])
 def test_not_a_number_comes_out_where_it_is_seen_and_nowhere_else(activation, pooling, at):
     X, W, b = operands(size=(6, 6), k=19)
@@ -170,6 +180,15 @@ def test_not_a_number_comes_out_where_it_is_seen_and_nowhere_else(activation, po
     ours, theirs = native.convolution(X, W, b, *asked), reference(X, W, b, *asked)
     assert np.isnan(ours).any()
     assert_array_equal(np.isnan(ours), np.isnan(theirs))
+
+
+def test_a_mean_after_relu_gives_its_share_to_each_cell_above_zero():
+    X = np.float32([[3, 1, -1, -2], [-3, 2, -1, 4]]).reshape(1, 2, 4, 1)
+    one = np.ones((1, 1, 1, 1), np.float32)
+    gradient = jax.grad(
+        lambda X: native.convolution(X, one, None, "relu", Geometry(), MEANS).sum()
+    )(X)
+    assert_array_equal(gradient[0, :, :, 0] * 4, [[1, 1, 0, 0], [0, 1, 0, 1]])
 
 
 def test_the_gradient_of_a_jitted_layer_is_that_of_the_layer():

@@ -11,13 +11,17 @@ from lamina.kernels.native.convolution import convolution
 from lamina.kernels.native.convolution import supports as supports_convolution
 from lamina.kernels.native.dense import dense
 from lamina.kernels.native.descent import descend
+from lamina.kernels.native.embedding import embedding
 from lamina.kernels.native.library import is_active
+from lamina.kernels.native.normalization import batch_norm
 from lamina.kernels.native.recurrence import sweep
 
 __all__ = [
+    "batch_norm",
     "convolution",
     "dense",
     "descend",
+    "embedding",
     "explanation",
     "is_active",
     "is_faster",

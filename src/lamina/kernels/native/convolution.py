@@ -1,8 +1,9 @@
 """The native convolution: that of `lamina.kernels.convolution`, run by ``native/convolution.cc``.
 
-The C++ kernel makes ``pool(σ(X ∗ W + b))`` with σ linear or relu and max pooling by windows that
-tile the image. What is asked beyond that is put after it: another increasing σ after the pooling,
-which commutes with it; any other σ, and pooling of another kind, after the sums.
+The C++ kernel makes ``pool(σ(X ∗ W + b))`` with σ linear or relu and pooling by windows that tile
+the image; without pooling, and where that is faster, another makes it by products of matrices. What
+is asked beyond that is put after it: another increasing σ after max pooling, which commutes with
+it; any other σ, and pooling by windows that overlap, after the sums.
 """
 
 from __future__ import annotations
@@ -16,17 +17,29 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from lamina.functions.activations import ACTIVATIONS
+from lamina.kernels.native import products
 from lamina.kernels.native.library import NONE, call, or_none, static
 from lamina.kernels.patches import VALID, Geometry, Pair
-from lamina.kernels.pooling import average_pool, max_pool
+from lamina.kernels.pooling import pooled
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
-    from lamina.kernels.convolution import Pooling
+    from lamina.kernels.pooling import Pooling
 
-MOST_CELLS = 255
-"""Of a pooling window: a winner's place is saved in a byte, and one value of it says none."""
+WHOLE = 16
+"""The floats of the longest vector: products of matrices are of so many channels, or a multiple."""
+MANY_CELLS = 256
+"""Cells of the result from which on Winograd's algorithm was the faster one: its filters are made
+anew in each call."""
+MANY_WEIGHTS = 1 << 17
+"""Of filters that are read for each row of a small image again: from half a megabyte on, products
+with patches, which read them for some dozens of windows at once, were the faster ones."""
+INSIDE = ("linear", "relu")
+"""The activations that the C++ kernels know."""
+MOST_CELLS, MOST_GIVERS = 255, 8
+"""Of a pooling window: a winner's place is saved in a byte, and one value of it says none; of a
+mean after relu, a bit says which cells gave to it."""
 
 
 class _Call(NamedTuple):
@@ -39,12 +52,15 @@ class _Call(NamedTuple):
     relu : bool
         Whether σ is relu; else it is linear.
     window : pair of int
-        Of max pooling that tiles; (1, 1) for none.
+        Of pooling that tiles; (1, 1) for none.
+    average : bool
+        Whether means are taken; else maxima.
     """
 
     geometry: Geometry
     relu: bool
     window: Pair
+    average: bool = False
 
     @property
     def pools(self) -> bool:
@@ -66,6 +82,7 @@ class _Call(NamedTuple):
             "window": self.window,
             "groups": self.geometry.groups,
             "relu": self.relu,
+            "average": self.average,
         }
 
 
@@ -91,35 +108,47 @@ def convolution(
     """Return ``pool(σ(X ∗ W + b))``; see `lamina.kernels.convolution.convolution`."""
     sigma = ACTIVATIONS[activation]
     pads = geometry.pads((X.shape[1], X.shape[2]), (W.shape[0], W.shape[1]))
-    inside = activation in ("linear", "relu")
-    fused = pooling is not None and sigma.increasing and _tiles(pooling)
-    todo = _Call(
-        geometry._replace(padding=pads),
-        activation == "relu",
-        pooling.window if pooling is not None and fused else (1, 1),
-    )
-    if fused and 0 in todo.output_shape(X, W):  # a window larger than the image: nothing to pool
-        todo, fused = todo._replace(window=(1, 1)), False
-    A: Any = _convolve(todo, X, W, b)
-    later = None if fused else pooling
+    inside = activation in INSIDE
+    todo = _Call(geometry._replace(padding=pads), activation == "relu", (1, 1))
+    if pooling is not None:
+        todo = _pooling_too(todo, X, W, activation, pooling)
+    form = _form(todo, X, W)
+    A: Any = _convolve(todo, X, W, b) if form is None else products.convolve(form, X, W, b)
+    later = None if todo.pools else pooling
     if later is not None and later.kind == "max" and sigma.increasing and not inside:
-        return sigma(_pooled(A, later))
+        return sigma(pooled(A, later))
     A = A if inside else sigma(A)
-    return A if later is None else _pooled(A, later)
+    return A if later is None else pooled(A, later)
 
 
-def _tiles(pooling: Pooling) -> bool:
-    return (
-        pooling.kind == "max"
-        and tuple(pooling.window) == tuple(pooling.stride)
-        and pooling.padding in (VALID, ((0, 0), (0, 0)))
-        and math.prod(pooling.window) <= MOST_CELLS
-    )
+def _form(todo: _Call, X: Any, W: Any) -> products.Form | None:
+    """Return as which products of matrices a convolution is faster than by its taps, or None."""
+    (stride, _, dilation, groups), (i, j, c, k) = todo.geometry, W.shape
+    if todo.pools or groups != 1 or c % WHOLE:
+        return None
+    cells = X.shape[0] * math.prod(todo.output_shape(X, W)[1:3])
+    if (i, j) == (3, 3) and stride == dilation == (1, 1) and k >= WHOLE and cells >= MANY_CELLS:
+        return products.Form(todo.geometry, todo.relu, winograd=True)
+    if W.size < MANY_WEIGHTS:
+        return None
+    return products.Form(todo.geometry, todo.relu, winograd=False)
 
 
-def _pooled(A: Any, pooling: Pooling) -> Any:
-    pool: Any = max_pool if pooling.kind == "max" else average_pool
-    return pool(A, pooling.window, pooling.stride, pooling.padding)
+def _pooling_too(todo: _Call, X: Any, W: Any, activation: str, pooling: Pooling) -> _Call:
+    """Return the call that pools too, or ``todo`` where the C++ kernel cannot or had better not."""
+    cells = math.prod(pooling.window)
+    if tuple(pooling.window) != tuple(pooling.stride) or cells == 1:
+        return todo
+    if pooling.padding not in (VALID, ((0, 0), (0, 0))):
+        return todo
+    if pooling.kind == "max":
+        suits = ACTIVATIONS[activation].increasing and cells <= MOST_CELLS
+    else:  # XLA's means after products of matrices are faster than these after the taps
+        few = cells <= MOST_GIVERS or not todo.relu
+        suits = activation in INSIDE and few and _form(todo, X, W) is None
+    both = todo._replace(window=pooling.window, average=pooling.kind != "max")
+    fits = 0 not in both.output_shape(X, W)[1:3]  # else there is nothing to pool
+    return both if suits and fits else todo
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -128,11 +157,12 @@ def _convolve(todo: _Call, X: Any, W: Any, b: Any) -> Any:
 
 
 def _convolved(todo, X, W, b, keep):
-    """Return A, and with ``keep`` the winners' places, where something is pooled."""
+    """Return A, and with ``keep`` the winners' places or the givers, where something is pooled."""
     shape = todo.output_shape(X, W)
+    keep = keep and todo.pools and (todo.relu or not todo.average)
     results = (
         jax.ShapeDtypeStruct(shape, jnp.float32),
-        jax.ShapeDtypeStruct(shape if keep and todo.pools else NONE, jnp.uint8),
+        jax.ShapeDtypeStruct(shape if keep else NONE, jnp.uint8),
     )
     return call("convolution_forward", results, X, W, or_none(b), **todo.attributes())
 

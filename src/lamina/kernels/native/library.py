@@ -120,7 +120,7 @@ def call(
         What it reads.
     aliases : dict from int to int, optional
         Which argument's memory a result takes, by their places, where nobody else needs it.
-    **attributes : bool or int
+    **attributes : bool, int or numpy.float32
         Its constants.
 
     Notes
@@ -133,7 +133,7 @@ def call(
 
     _register(name)
     constants = {
-        key: value if isinstance(value, bool) else np.int64(value)
+        key: value if isinstance(value, (bool, np.floating)) else np.int64(value)
         for key, value in attributes.items()
     }
     kernel = jax.ffi.ffi_call(

@@ -1,0 +1,272 @@
+// A = σ(X ∗ W + b), forward and backward, as products of matrices: where channels are deep or images small.
+//
+// Tiles of the image become the rows V of matrices, by Winograd's algorithm (winograd.h) or as patches
+// (patches.h), and with the filters U of the same form
+//
+//   M = V U, of which Y is made      dU = Vᵀ Z      dV = Z Uᵀ, added up in dX
+//
+// where Z is the gradient dY in the form of M. Some dozens of tiles are in work at a time, so that what
+// lies between stays in the cache. σ is relu or linear. Twin, with convolution.cc, of
+// src/lamina/kernels/convolution.py.
+#include "patches.h"
+#include "winograd.h"
+
+namespace lamina {
+namespace {
+
+constexpr int64_t BLOCK_NUMBERS = 1 << 18;  // about what V may hold: a megabyte
+constexpr int64_t FEWEST_TILES = 48, MOST_TILES = 96;
+
+// What all calls share. U is packed [position][panel][row][lane].
+template <class Form>
+struct Problem {
+  Form form;
+  const float *X, *W, *b;  // b null where there is none
+  bool relu;
+  int64_t depth, filters, block;
+  Blocks V, M, U, turned_U;
+
+  Problem(const Form& form, const float* X, const float* W, const float* b, bool relu)
+      : form(form),
+        X(X),
+        W(W),
+        b(b),
+        relu(relu),
+        depth(form.depth()),
+        filters(form.size.filters),
+        block(std::clamp(BLOCK_NUMBERS / (Form::POSITIONS * depth), FEWEST_TILES, MOST_TILES)),
+        V{block, depth},
+        M{block, filters},
+        U{depth, filters},
+        turned_U{filters, depth} {}
+
+  // Call f(first tile, count) for the blocks of some tiles.
+  template <class F>
+  void for_blocks(const Rows& tiles, F f) const {
+    for (int64_t first = tiles.begin; first < tiles.end; first += block)
+      f(first, std::min(block, tiles.end - first));
+  }
+
+  void see_tiles(int64_t first, int64_t count, float* to) const {
+    for (int64_t t = 0; t < count; t++) form.see_tile(X, first + t, V, to, t);
+  }
+};
+
+// U, or with its rows and columns exchanged, packed by all threads.
+template <class Form>
+float* pack(Pool pool, int64_t limit, Workspace& work, const Problem<Form>& p, const Blocks& layout,
+            bool turned) {
+  const ptrdiff_t row = turned ? 1 : p.filters, lane = turned ? p.filters : 1;
+  float* U = work.take(Form::POSITIONS * layout.numbers());
+  const int64_t parts = std::clamp<int64_t>(layout.numbers() >> 12, 1, thread_count(pool, limit));
+  parallel_for(pool, parts, [&](int64_t part) {
+    const Rows rows(layout.rows, part, parts);
+    layout.for_vectors([&](int64_t column, int64_t at, ptrdiff_t step) {
+      for (int64_t r = rows.begin; r < rows.end; r++)
+        p.form.see_filters(p.W + r * row + column * lane, lane,
+                           std::min<int64_t>(LANES, layout.columns - column), U + at + r * step,
+                           layout.numbers());
+    });
+  });
+  return U;
+}
+
+// What a panel of M says of A: results of `count` tiles, V vectors of filters from `first` on.
+template <int V, class Form>
+void finish(const Problem<Form>& p, int64_t tile, int64_t count, int64_t first, const float* M, float* A) {
+  const ptrdiff_t position = p.block * V * LANES;
+  for (int v = 0; v < V; v++) {
+    const int64_t filter = first + v * LANES, lanes = p.filters - filter;
+    const Vector b = p.b ? load_lanes(p.b + filter, lanes) : Vector{};
+    for (int64_t t = 0; t < count; t++) {
+      Vector Y[Form::RESULTS];
+      p.form.make_results(M + (t * V + v) * LANES, position, Y);
+      p.form.for_results(tile + t, [&](int i, int64_t at) {
+        const Vector a = Y[i] + b;
+        store_lanes(A + at + filter, p.relu ? relu(a) : a, lanes);
+      });
+    }
+  }
+}
+
+template <class Form>
+void forward_block(const Problem<Form>& p, const float* U, int64_t tile, int64_t count, float* V, float* M,
+                   float* A) {
+  p.see_tiles(tile, count, V);
+  for_panels(p.filters, [&](auto width, int64_t first) {
+    for (int64_t i = 0; i < Form::POSITIONS; i++)
+      multiply_panel<width>(p.V, V + i * p.V.numbers(), count, U + i * p.U.numbers() + first * p.depth,
+                            M + i * p.block * width * LANES);
+    finish<width>(p, tile, count, first, M, A);
+  });
+}
+
+int64_t threads_for(const Sizes& size, Pool pool, int64_t limit, int64_t units) {
+  return std::clamp<int64_t>(std::min(units, size.products() / THREAD_PRODUCTS), 1,
+                             thread_count(pool, limit));
+}
+
+template <class Form>
+void forward_as(Pool pool, Workspace& work, const Problem<Form>& p, int64_t limit, float* A) {
+  const int64_t tiles = p.form.size.images * p.form.tiles();
+  const int64_t threads = threads_for(p.form.size, pool, limit, tiles);
+  const float* U = pack(pool, limit, work, p, p.U, false);
+  std::vector<float*> V, M;
+  for (int64_t i = 0; i < threads; i++) {
+    V.push_back(work.take(Form::POSITIONS * p.V.numbers()));
+    M.push_back(work.take(Form::POSITIONS * p.block * 4 * LANES));
+  }
+  parallel_for(pool, threads, [&](int64_t part) {
+    p.for_blocks(Rows(tiles, part, threads), [&](int64_t first, int64_t count) {
+      forward_block(p, U, first, count, V[part], M[part], A);
+    });
+  });
+}
+
+// What the backward rule reads and writes beside the `Problem`; dX, dW and db null where not wanted.
+struct Gradients {
+  const float *A, *dA;  // A is read for relu alone
+  float *dX, *dW, *db;
+};
+
+// What a thread works with, and its sums.
+struct Scratch {
+  float *V, *Z, *dV, *dU, *db;
+};
+
+// Z of some tiles, and their share of db.
+template <class Form>
+void see_gradient(const Problem<Form>& p, const Gradients& g, int64_t tile, int64_t count, const Scratch& s) {
+  p.M.for_vectors([&](int64_t filter, int64_t at, ptrdiff_t step) {
+    const int64_t lanes = p.filters - filter;
+    Vector sum = {};
+    for (int64_t t = 0; t < count; t++) {
+      Vector dY[Form::RESULTS] = {};
+      p.form.for_results(tile + t, [&](int i, int64_t from) {
+        dY[i] = load_lanes(g.dA + from + filter, lanes);
+        if (p.relu) dY[i] = load_lanes(g.A + from + filter, lanes) > 0.0f ? dY[i] : Vector{};
+        sum += dY[i];
+      });
+      p.form.see_results(dY, s.Z + at + t * step, p.M.numbers());
+    }
+    store(s.db + filter, load(s.db + filter) + sum);
+  });
+}
+
+// dX of some tiles: dV = Z Uᵀ by panels of channels, each added to the image.
+template <class Form>
+void image_gradient(const Problem<Form>& p, const float* turned, int64_t tile, int64_t count,
+                    const Scratch& s, float* dX) {
+  for_panels(p.depth, [&](auto width, int64_t first) {
+    const ptrdiff_t position = p.block * width * LANES;
+    for (int64_t i = 0; i < Form::POSITIONS; i++)
+      multiply_panel<width>(p.M, s.Z + i * p.M.numbers(), count,
+                            turned + i * p.turned_U.numbers() + first * p.filters, s.dV + i * position);
+    for (int64_t t = 0; t < count; t++)
+      p.form.template add_cells<width>(dX, tile + t, first, s.dV + t * width * LANES, position);
+  });
+}
+
+// dW and db: the sums over all threads, in the filters' own form.
+template <class Form>
+void gather_sums(Pool pool, int64_t limit, const Problem<Form>& p, const std::vector<Scratch>& scratch,
+                 const Gradients& g) {
+  const int64_t parts = g.dW ? std::clamp<int64_t>(p.U.numbers() >> 12, 1, thread_count(pool, limit)) : 0;
+  parallel_for(pool, parts, [&](int64_t part) {
+    const Rows rows(p.depth, part, parts);
+    p.U.for_vectors([&](int64_t filter, int64_t at, ptrdiff_t step) {
+      for (int64_t r = rows.begin; r < rows.end; r++) {
+        Vector u[Form::POSITIONS] = {};
+        for (const Scratch& s : scratch)
+          UNROLL for (int i = 0; i < Form::POSITIONS; i++) u[i] +=
+              load(s.dU + i * p.U.numbers() + at + r * step);
+        p.form.make_filters(u, p.filters - filter, g.dW + r * p.filters + filter);
+      }
+    });
+  });
+  for (int64_t k = 0; g.db && k < p.filters; k++) {
+    g.db[k] = 0;
+    for (const Scratch& s : scratch) g.db[k] += s.db[k];
+  }
+}
+
+// A thread's images are its own, so that no two add to one cell of dX.
+template <class Form>
+void backward_as(Pool pool, Workspace& work, const Problem<Form>& p, int64_t limit, const Gradients& g) {
+  const Sizes& size = p.form.size;
+  const int64_t threads = threads_for(size, pool, limit, size.images);
+  const float* turned = g.dX ? pack(pool, limit, work, p, p.turned_U, true) : nullptr;
+  std::vector<Scratch> scratch;
+  for (int64_t i = 0; i < threads; i++)
+    scratch.push_back({work.take(g.dW ? Form::POSITIONS * p.V.numbers() : 0),
+                       work.take(Form::POSITIONS * p.M.numbers()),
+                       work.take(g.dX ? Form::POSITIONS * p.block * 4 * LANES : 0),
+                       work.take_zeros(g.dW ? Form::POSITIONS * p.U.numbers() : 0),
+                       work.take_zeros(round_up(p.filters, LANES))});
+  parallel_for(pool, threads, [&](int64_t part) {
+    const Scratch& s = scratch[part];
+    const Rows images(size.images, part, threads);
+    const int64_t image = size.image.down * size.image.right * size.channels;
+    if (g.dX) std::fill(g.dX + images.begin * image, g.dX + images.end * image, 0.0f);
+    Rows tiles = images;
+    tiles.begin *= p.form.tiles(), tiles.end *= p.form.tiles();
+    p.for_blocks(tiles, [&](int64_t first, int64_t count) {
+      see_gradient(p, g, first, count, s);
+      if (g.dW) {
+        p.see_tiles(first, count, s.V);
+        for (int64_t i = 0; i < Form::POSITIONS; i++)
+          add_product(p.V, s.V + i * p.V.numbers(), p.M, s.Z + i * p.M.numbers(), count,
+                      s.dU + i * p.U.numbers());
+      }
+      if (g.dX) image_gradient(p, turned, first, count, s, g.dX);
+    });
+  });
+  gather_sums(pool, limit, p, scratch, g);
+}
+
+const float* data(const Array& array) { return array.element_count() ? array.typed_data() : nullptr; }
+float* data(Result& array) { return array->element_count() ? array->typed_data() : nullptr; }
+Pair size_of_images(const ffi::Span<const int64_t>& dimensions) { return {dimensions[1], dimensions[2]}; }
+
+// Call f(problem) in the form that is asked for.
+template <class F>
+void with_problem(Workspace& work, const Sizes& size, Array X, Array W, const float* b, bool relu,
+                  bool winograd, F f) {
+  const float* zeros = work.take_zeros(round_up(size.channels, LANES));
+  if (winograd)
+    f(Problem<Winograd>({size, zeros}, X.typed_data(), W.typed_data(), b, relu));
+  else
+    f(Problem<Patches>({size, zeros}, X.typed_data(), W.typed_data(), b, relu));
+}
+
+Status forward(Pool pool, Array X, Array W, Array b, Result A, Numbers stride, Numbers dilation,
+               Numbers origin, bool relu, bool winograd, int64_t threads) {
+  const int64_t one[] = {1, 1};
+  const Sizes size(X, W, size_of_images(A->dimensions()), stride, dilation, origin, {one, 2}, 1);
+  if (A->element_count() == 0) return Status::Success();
+  Workspace work;
+  with_problem(work, size, X, W, data(b), relu, winograd,
+               [&](const auto& problem) { forward_as(pool, work, problem, threads, A->typed_data()); });
+  return Status::Success();
+}
+
+// A is read where σ is relu; any of the results may be empty, and is then not computed.
+Status backward(Pool pool, Array X, Array W, Array A, Array dA, Result dX, Result dW, Result db,
+                Numbers stride, Numbers dilation, Numbers origin, bool relu, bool winograd, int64_t threads) {
+  const int64_t one[] = {1, 1};
+  const Sizes size(X, W, size_of_images(dA.dimensions()), stride, dilation, origin, {one, 2}, 1);
+  Workspace work;
+  const Gradients gradients{data(A), data(dA), data(dX), data(dW), data(db)};
+  with_problem(work, size, X, W, nullptr, relu, winograd,
+               [&](const auto& problem) { backward_as(pool, work, problem, threads, gradients); });
+  return Status::Success();
+}
+
+}  // namespace
+
+}  // namespace lamina
+
+EXPORT(products_forward,
+       lamina::bound(lamina::forward, "stride", "dilation", "origin", "relu", "winograd", "threads"))
+EXPORT(products_backward,
+       lamina::bound(lamina::backward, "stride", "dilation", "origin", "relu", "winograd", "threads"))
