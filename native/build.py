@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 INTO = HERE.parent / "src" / "lamina" / "kernels" / "native"
-SOURCES = ("recurrence.cc", "convolution.cc", "dense.cc")
+SOURCES = ("recurrence.cc", "convolution.cc", "dense.cc", "least_squares.cc", "top_n.cc")
 INSTRUCTION_SETS = {
     "x86_64": {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"]},
     "aarch64": {"neon": ["-march=armv8-a"]},

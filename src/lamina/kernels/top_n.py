@@ -1,7 +1,8 @@
 """The n greatest scores of each row of ``U Yᵀ + 1 bᵀ``, without that matrix.
 
 ``U Yᵀ`` of a million users and a hundred thousand items does not fit in memory, and all but n of a
-row are of no use; so rows are scored a chunk at a time and only the best are kept.
+row are of no use; so rows are scored a chunk at a time and only the best are kept. On a CPU
+``native/top_n.cc`` does it; what follows is its reference, and what runs everywhere else.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.errors import InputError, check_number
+from lamina.kernels import native
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
@@ -57,16 +59,40 @@ def top_n(
     A score that is not a number, or is −inf, is never found.
     """
     check_number("n", n, at_least=1, whole=True)
-    U, Y = np.asarray(U, np.float32), jnp.asarray(Y, jnp.float32)
+    U, Y = jnp.asarray(U, jnp.float32), jnp.asarray(Y, jnp.float32)
     (q, d), k = U.shape, Y.shape[0]
     if Y.shape[1] != d:
         raise InputError(f"Y expected {d} columns as U has, got {Y.shape[1]}.")
-    bias = jnp.zeros(k) if bias is None else jnp.asarray(bias, jnp.float32)
+    if bias is not None:
+        bias = jnp.asarray(bias, jnp.float32)
+    if exclude is not None:
+        exclude = _checked(*exclude, q)
+    if native.is_active() and q * k * d:
+        return native.top_n(U, Y, int(n), exclude, bias)
+    return _top_n(U, Y, int(n), exclude, bias)
+
+
+def _checked(indptr, indices, q):
+    """Return the structure of what is excluded, on the host."""
+    indptr, indices = np.asarray(indptr, np.int64), np.asarray(indices, np.int32)
+    if indptr.shape != (q + 1,):
+        raise InputError(f"exclude expected an indptr of {q + 1} numbers, got {indptr.shape}.")
+    if indptr[0] < 0 or indptr[-1] > len(indices) or (np.diff(indptr) < 0).any():
+        raise InputError(
+            "exclude expected ascending numbers within its indices as indptr, got others. "
+            "Take both from one CSR matrix."
+        )
+    return indptr, indices
+
+
+def _top_n(U, Y, n, exclude, bias):
+    (q, d), k = U.shape, Y.shape[0]
     indptr, indices = (np.zeros(q + 1, int), np.zeros(0, int)) if exclude is None else exclude
-    indptr, indices = np.asarray(indptr), np.asarray(indices)
+    bias = np.zeros(k, np.float32) if bias is None else bias
     ids, scores = np.full((q, n), -1, np.int32), np.full((q, n), -np.inf, np.float32)
     if k == 0 or q == 0:
         return jnp.asarray(ids), jnp.asarray(scores)
+    U = np.asarray(U)
     height = min(q, max(1, CHUNK_SCORES // k))
     for first in range(0, q, height):
         last = min(q, first + height)
