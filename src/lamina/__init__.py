@@ -47,6 +47,8 @@ _HOME = {
     "ConvRegressor": "estimators.convolutional",
     "CharacterModel": "estimators.language",
     "Forecaster": "estimators.forecaster",
+    "ImplicitFactorization": "estimators.implicit",
+    "RatingFactorization": "estimators.ratings",
     "LinearClassifier": "estimators.linear",
     "LinearRegressor": "estimators.linear",
     "MLPClassifier": "estimators.perceptron",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from lamina.estimators.convolutional import ConvClassifier as ConvClassifier
     from lamina.estimators.convolutional import ConvRegressor as ConvRegressor
     from lamina.estimators.forecaster import Forecaster as Forecaster
+    from lamina.estimators.implicit import ImplicitFactorization as ImplicitFactorization
     from lamina.estimators.language import CharacterModel as CharacterModel
     from lamina.estimators.linear import LinearClassifier as LinearClassifier
     from lamina.estimators.linear import LinearRegressor as LinearRegressor
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
     from lamina.estimators.perceptron import MLPClassifier as MLPClassifier
     from lamina.estimators.perceptron import MLPRegressor as MLPRegressor
     from lamina.estimators.persistence import load as load
+    from lamina.estimators.ratings import RatingFactorization as RatingFactorization
     from lamina.estimators.recurrent import RecurrentClassifier as RecurrentClassifier
     from lamina.estimators.recurrent import RecurrentRegressor as RecurrentRegressor
     from lamina.layers import GRU as GRU
