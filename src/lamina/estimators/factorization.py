@@ -243,7 +243,9 @@ class Factorization(Estimator):
         label = list(labels)[int((codes == UNKNOWN).argmax())]
         label = label.item() if isinstance(label, np.generic) else label
         known = self._users if what == "user" else self._items
-        near = did_you_mean(label, map(str, known.values[:10_000].tolist()))
+        near = ""
+        if isinstance(label, str):
+            near = did_you_mean(label, map(str, known.values[:10_000].tolist()))
         remedy = ' unknown="popular" answers for any user.' if what == "user" else ""
         raise InputError(
             f"{what} expected one of the {len(known):,} that the model was fitted with, got "
@@ -418,7 +420,7 @@ class Factorization(Estimator):
         dict
             ``"ndcg@10"`` and the like, see `lamina.factorization.ranking`; ``"coverage@10"``;
             ``"users"``, how many had something relevant; ``"unknown_users"`` of them, who got the
-            most popular items.
+            most popular items; ``"seen"``, how many relevant items they had in training already.
 
         Notes
         -----
@@ -436,7 +438,7 @@ class Factorization(Estimator):
         longest = max(at)
         sums: dict[str, float] = {}
         lists = np.full((len(wanted), longest), -1, np.int32)
-        unknown = 0
+        unknown = seen = 0
         for start in range(0, len(wanted), USERS_AT_ONCE):
             rows = wanted[start : start + USERS_AT_ONCE]
             queries = held_out.users.values[rows]
@@ -444,13 +446,24 @@ class Factorization(Estimator):
             found = self._lists(queries, codes, longest, True)
             lists[start : start + len(rows), : found.codes.shape[1]] = found.codes
             unknown += int(found.popular.sum())
+            seen += self._seen_among(codes, relevant[rows])
             part = lists[start : start + len(rows)]
             for k in at:
                 for name, values in figures(part, relevant[rows], k).items():
                     sums[name] = sums.get(name, 0.0) + float(values.sum())
         means = {name: total / len(wanted) for name, total in sums.items()}
         means |= {f"coverage@{k}": catalogue_coverage(lists, len(self._items), k) for k in at}
-        return means | {"users": float(len(wanted)), "unknown_users": float(unknown)}
+        counts = {"users": len(wanted), "unknown_users": unknown, "seen": seen}
+        return means | {name: float(count) for name, count in counts.items()}
+
+    def _seen_among(self, codes: np.ndarray, relevant: Any) -> int:
+        """Count the relevant items that these users had in training."""
+        known = np.flatnonzero(codes >= 0)
+        width = relevant.shape[1]
+        indptr, indices = self._seen_by(codes[known])
+        had = np.repeat(known, np.diff(indptr)) * width + indices
+        wanted = np.repeat(np.arange(len(codes)), np.diff(relevant.indptr)) * width
+        return int(np.isin(wanted + relevant.indices, had).sum())
 
     def _grades(self, held_out: Interactions) -> Any:
         """Return the relevant items of each user, in the columns of the model and beyond."""
