@@ -214,13 +214,14 @@ def frame_columns(
             raise InputError(
                 f"columns expected two or three names, user, item and perhaps value, got {wanted}."
             )
+        wanted = wanted if with_value else wanted[:2]
         for name in wanted:
             if name not in present:
                 raise InputError(
                     f"columns expected names of the frame, {', '.join(map(str, present[:20]))}; "
                     f"got {name!r}."
                 )
-        return wanted if with_value else wanted[:2]
+        return wanted
     found = [next((n for n in names if n in present), None) for names in USUAL_COLUMNS]
     if found[0] is not None and found[1] is not None:
         named = [name for name in found if name is not None]

@@ -149,8 +149,11 @@ def label_column(given: Any, what: str) -> np.ndarray:
     kinds = {type(label) for label in labels}
     if kinds == {str}:
         return _text(labels)
-    if kinds <= {int, bool} or all(issubclass(kind, np.integer) for kind in kinds):
-        return _whole(column, what)
+    if all(issubclass(kind, int | np.integer) for kind in kinds):
+        try:
+            return np.array(labels, np.int64)
+        except OverflowError:
+            return _objects(labels)
     for row, label in enumerate(labels):
         if label is None or label != label or type(label).__name__ == "NAType":
             raise _missing(what, row)
@@ -166,13 +169,7 @@ def _as_array(given: Any) -> np.ndarray:
     if hasattr(given, "to_numpy"):  # pandas: numbers stay numbers, text comes as str
         plain = given.dtype.kind in "iufb" if hasattr(given.dtype, "kind") else False
         return given.to_numpy() if plain else given.to_numpy(dtype=object)
-    labels = list(given)
-    if {type(label) for label in labels} <= {int, np.int64, np.int32}:
-        try:
-            return np.array(labels, np.int64)
-        except OverflowError:
-            pass
-    return _objects(labels)
+    return _objects(list(given))
 
 
 def _objects(labels: list[Any]) -> np.ndarray:

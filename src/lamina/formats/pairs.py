@@ -1,7 +1,7 @@
-"""Files of interactions: a user, an item and perhaps a value in each row, with a header or without.
+"""Files of interactions: a user, an item and perhaps a value in each row.
 
-Tables are read as `lamina.formats.tables` reads them. Other text files, such as MovieLens' ``u.data``
-and ``ratings.dat``, may lack a header: theirs is one if it holds the names that are looked for.
+Tables are read as `lamina.formats.tables` reads them. Other text files, such as MovieLens'
+``u.data``, may lack a header: the first line is one if it holds the names that are looked for.
 """
 
 from __future__ import annotations
@@ -123,9 +123,9 @@ def _check_numbers(path: Path, column: pd.Series, header: bool) -> None:
     wrong = pd.to_numeric(column, errors="coerce").isna().to_numpy()
     row = int(wrong.argmax())
     hint = "" if header else " Has it a header? Name its columns: --columns USER,ITEM,VALUE."
+    cell = str(column.iloc[row])[:40]
     raise FileFormatError(
-        f"{path} expected numbers in the column {column.name!r}, got {str(column.iloc[row])[:40]!r} "
-        f"in row {row + 1}.{hint}"
+        f"{path} expected numbers in the column {column.name!r}, got {cell!r} in row {row + 1}.{hint}"
     )
 
 
