@@ -77,7 +77,7 @@ def test_pairs_that_come_twice(how, value, sparse):
             (["a", None], [1, 2]),
             None,
             None,
-            "user expected a label in every row, got none in row 2",
+            "user .* in every row, got none in row 2",
         ),
         (([1.0, np.nan], [1, 2]), None, None, "got none in row 2"),
         (([1.5, 2.0], [1, 2]), None, None, "whole numbers, got 1.5 in row 1"),

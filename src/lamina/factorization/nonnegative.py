@@ -42,6 +42,9 @@ BLOCK = 8192
 """Numbers of a factor that a sweep takes at once: they stay in a core's cache, and a product with
 them is one that BLAS does not spread over threads, which for so little work would cost more."""
 
+ROUNDING = 1e-6
+"""The share of a factor's largest entry below which a singular vector's entry counts as zero."""
+
 SMALLEST = 1e-30
 """What W H and denominators are at least; above the smallest float32."""
 
@@ -240,8 +243,8 @@ def initial_factors(X: Any, k: int, kind: str, rng: np.random.Generator) -> tupl
         if u_norm and v_norm:
             root = np.sqrt(s[j] * u_norm * v_norm)
             Wt[j], H[j] = root * u / u_norm, root * v / v_norm
-    if kind == "nndsvda":
-        Wt[Wt == 0], H[H == 0] = mean, mean
+    for F in (Wt, H):
+        F[F < ROUNDING * F.max()] = mean if kind == "nndsvda" else 0
     return Wt, H
 
 
