@@ -7,6 +7,7 @@ Tables are read as `lamina.formats.tables` reads them. Other text files, such as
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,19 +85,24 @@ def _read_text(path: Path, names: list[str] | None) -> pd.DataFrame:
         )
     if header and not following:
         raise FileFormatError(f"{path} expected rows below its header, got none.")
-    options: Any = {"usecols": given} if header else {"usecols": range(len(given)), "names": given}
+    unnamed = [f"column {place + 1}" for place in range(len(given), len(cells))]
+    every = cells if header else [*given, *unnamed]
     try:
-        frame = pd.read_csv(
-            path,
-            sep=delimiter,
-            header=0 if header else None,
-            encoding="utf-8-sig",
-            engine="python" if delimiter == "::" else "c",
-            **options,
-        )
-    except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path,
+                sep=delimiter,
+                header=0 if header else None,
+                names=every,
+                index_col=False,
+                encoding="utf-8-sig",
+                engine="python" if delimiter == "::" else "c",
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         raise FileFormatError(
-            f"{path} expected {len(cells)} cells in each line, got: {error}. Mend the file."
+            f"{path} expected {len(cells)} cells in each line, got: {str(error).strip()}. "
+            "Mend the file."
         ) from error
     if len(given) == 3:
         _check_numbers(path, frame[given[2]], header)
