@@ -57,6 +57,8 @@ _HOME = {
     "RecurrentRegressor": "estimators.recurrent",
     "NetworkClassifier": "estimators.network",
     "NetworkRegressor": "estimators.network",
+    "NonnegativeFactorization": "estimators.topics",
+    "TruncatedSVD": "estimators.topics",
     "load": "estimators.persistence",
     "use_compilation_cache": "cache",
 }
@@ -81,6 +83,8 @@ if TYPE_CHECKING:
     from lamina.estimators.ratings import RatingFactorization as RatingFactorization
     from lamina.estimators.recurrent import RecurrentClassifier as RecurrentClassifier
     from lamina.estimators.recurrent import RecurrentRegressor as RecurrentRegressor
+    from lamina.estimators.topics import NonnegativeFactorization as NonnegativeFactorization
+    from lamina.estimators.topics import TruncatedSVD as TruncatedSVD
     from lamina.layers import GRU as GRU
     from lamina.layers import LSTM as LSTM
     from lamina.layers import RNN as RNN

@@ -24,6 +24,7 @@ from lamina.estimators.network import NetworkClassifier, NetworkRegressor
 from lamina.estimators.perceptron import MLPClassifier, MLPRegressor
 from lamina.estimators.ratings import RatingFactorization
 from lamina.estimators.recurrent import RecurrentClassifier, RecurrentRegressor
+from lamina.estimators.topics import Decomposition, NonnegativeFactorization, TruncatedSVD
 from lamina.formats.encoders import encoder_from_document
 from lamina.formats.model_file import check_arrays, read_model, write_model
 from lamina.functions.losses import LOSSES, Loss
@@ -39,6 +40,8 @@ ESTIMATORS: dict[str, type] = {
         Forecaster,
         ImplicitFactorization,
         RatingFactorization,
+        NonnegativeFactorization,
+        TruncatedSVD,
         RecurrentClassifier,
         RecurrentRegressor,
         LinearClassifier,
@@ -51,7 +54,7 @@ ESTIMATORS: dict[str, type] = {
 }
 
 
-def save(estimator: NetworkEstimator | Factorization, path: str | Path) -> None:
+def save(estimator: NetworkEstimator | Factorization | Decomposition, path: str | Path) -> None:
     """Write a fitted estimator to ``path``; see its own `save`.
 
     One that is no network says what it has learned by ``_learned`` (JSON values) and ``_arrays``,

@@ -233,7 +233,7 @@ def initial_factors(X: Any, k: int, kind: str, rng: np.random.Generator) -> tupl
         Wt, H = (np.abs(rng.standard_normal((k, size))) * scale for size in (n, m))
         return Wt.astype(X.dtype), H.astype(X.dtype)
     U, s, Vt = truncated_svd(X, k, rng)
-    Wt, H = np.zeros_like(U.T), np.zeros_like(Vt)
+    Wt, H = np.zeros((k, n), X.dtype), np.zeros((k, m), X.dtype)
     for j in range(k):
         # Of u vᵀ, the larger of its two nonnegative parts, u₊ v₊ᵀ and u₋ v₋ᵀ.
         parts = [(np.maximum(sign * U[:, j], 0), np.maximum(sign * Vt[j], 0)) for sign in (1, -1)]
@@ -243,8 +243,8 @@ def initial_factors(X: Any, k: int, kind: str, rng: np.random.Generator) -> tupl
         if u_norm and v_norm:
             root = np.sqrt(s[j] * u_norm * v_norm)
             Wt[j], H[j] = root * u / u_norm, root * v / v_norm
-    for F in (Wt, H):
-        F[F < ROUNDING * F.max()] = mean if kind == "nndsvda" else 0
+    for factor in (Wt, H):
+        factor[factor < ROUNDING * factor.max()] = mean if kind == "nndsvda" else 0
     return Wt, H
 
 

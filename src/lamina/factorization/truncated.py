@@ -45,18 +45,23 @@ def truncated_svd(
     rng : numpy.random.Generator
         Draws Ω.
     power_iterations : int
-        q. Each makes small singular values count less against large ones, ``σ^(2q + 1)``; the bases
-        in between are orthonormalised (algorithm 4.4), without which rounding would take the small.
+        q. Each makes small singular values count less against large ones, ``σ^(2q + 1)``. In
+        between, bases are made well-conditioned, without which rounding would take the small: by
+        LU's lower factor, which has the same range as algorithm 4.4's Q and takes less time.
 
     Notes
     -----
     Signs as in scikit-learn's ``svd_flip``: the largest entry of each right vector is positive.
     """
+    from scipy.linalg import lu
+
     width = min(k + OVERSAMPLES, *X.shape)
-    Q = np.linalg.qr(X @ rng.standard_normal((X.shape[1], width)).astype(X.dtype))[0]
+    Y = X @ rng.standard_normal((X.shape[1], width)).astype(X.dtype)
     for _ in range(power_iterations):
-        Q = np.linalg.qr(X.T @ Q)[0]
-        Q = np.linalg.qr(X @ Q)[0]
+        Y, _ = lu(Y, permute_l=True)
+        Y, _ = lu(X.T @ Y, permute_l=True)
+        Y = X @ Y
+    Q, _ = np.linalg.qr(Y)
     U, s, Vt = np.linalg.svd((X.T @ Q).T, full_matrices=False)
     U, s, Vt = Q @ U[:, :k], s[:k], Vt[:k]
     largest = np.abs(Vt).argmax(axis=1)
