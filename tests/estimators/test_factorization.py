@@ -1,4 +1,4 @@
-"""Models of users and items: fit's forms, lists, new users, scikit-learn's tools, files, refusals."""
+"""Models of users and items: forms of input, lists, new users, files, refusals."""
 
 import os
 from pathlib import Path
@@ -100,6 +100,21 @@ def test_predictions_stay_on_the_scale_unless_told(ratings):
     np.testing.assert_array_equal(found, np.clip(free, 1, 5.5))
 
 
+def test_stochastic_gradients_find_the_minimum_of_als(ratings):
+    settings = {"rank": 2, "alpha": 1.0, "exponent": 0.5, "random_state": 0}
+    exact = RatingFactorization(solver="als", iterations=60, **settings).fit(ratings)
+    model = RatingFactorization(
+        solver="sgd", batch_size=64, max_epochs=150, learning_rate=0.02, **settings
+    ).fit(ratings)
+    by_epoch = [loss * len(ratings) for loss in model.history_["loss"]]
+    assert by_epoch[-1] == pytest.approx(exact.history_["loss"][-1], rel=0.02)
+    assert by_epoch[0] > 1.3 * by_epoch[-1]
+    assert np.abs(model.predict(ratings) - exact.predict(ratings)).mean() < 0.1
+    factors, bias = model.fold_in(ratings)
+    np.testing.assert_allclose(factors, model.user_factors_, atol=0.1)
+    np.testing.assert_allclose(bias, model.user_bias_, atol=0.1)
+
+
 # Lists
 
 
@@ -142,9 +157,9 @@ def test_who_is_not_known_gets_the_most_popular_items(clicked, clicks):
     assert found.scores[1].tolist() == counts.iloc[:4].tolist()
     assert [counts[item] for item in found.items[1]] == found.scores[1].tolist()
     strict = clone(clicked).set_params(unknown="error").fit(clicks)
-    with pytest.raises(InputError, match="user expected one of the 40 .* got 'stranger'"):
+    with pytest.raises(InputError, match=r"user expected one of the 40 .* got 'stranger'"):
         strict.recommend([0, "stranger"])
-    with pytest.raises(InputError, match="got 'stranger'"):
+    with pytest.raises(InputError, match=r"got 'stranger'"):
         strict.predict((["stranger"], ["i0"]))
 
 
@@ -169,7 +184,7 @@ def test_all_users_stream_in_parts(clicked):
 
 def test_what_a_sparse_matrix_leaves_empty_is_told_and_never_recommended():
     matrix = csr_array(np.array([[1, 1, 0, 0], [1, 0, 0, 1], [0, 0, 0, 0]]))
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="no interaction") as told:
         model = ImplicitFactorization(rank=2, random_state=0).fit(matrix)
     assert [str(each.message) for each in told] == [
         "1 of 3 users have no interaction; they get the most popular items.",
@@ -179,7 +194,7 @@ def test_what_a_sparse_matrix_leaves_empty_is_told_and_never_recommended():
     assert found.popular.tolist() == [False, True]
     assert found.items[0].tolist() == [3, None, None, None]
     assert found.items[1].tolist() == [0, 1, 3, None]
-    with pytest.raises(InputError, match="got 2"):
+    with pytest.raises(InputError, match=r"got 2"):
         model.similar_items(2)
 
 
@@ -205,8 +220,22 @@ def test_folding_in_clicks(clicks):
     assert {int(item[1:]) < 10 for item in found.items[0]} == {True}
     assert {int(item[1:]) < 10 for item in found.items[1]} == {False}
     assert not set(found.items[0]) & {"i0", "i1"}
-    with pytest.raises(InputError, match="got film in row 1"):
+    with pytest.raises(InputError, match=r"got film in row 1"):
         model.fold_in((["x"], ["film"]))
+
+
+def test_bayesian_personalised_ranking_orders_what_was_seen_first(clicks):
+    model = ImplicitFactorization(
+        rank=3, solver="bpr", batch_size=32, max_epochs=30, learning_rate=0.03, random_state=0
+    ).fit(clicks)
+    assert model.history_["auc"][-1] > 0.9 > model.history_["auc"][0]
+    own = [
+        (int(each.items[0][1:]) < 10) == (each.query < 20)
+        for each in model.recommend(model.users_, n=1)
+    ]
+    assert np.mean(own) > 0.9
+    found = model.recommend_new((["x", "x", "y", "y"], ["i0", "i1", "i12", "i13"]), n=3)
+    assert [{int(i[1:]) < 10 for i in row} for row in found.items] == [{True}, {False}]
 
 
 # Values
@@ -343,17 +372,17 @@ def test_what_cannot_be_fitted_is_refused_in_one_sentence(model, data, message):
 def test_what_cannot_be_asked_is_refused_in_one_sentence(clicked, rated, tmp_path):
     from sklearn.exceptions import NotFittedError
 
-    with pytest.raises(InputError, match="got 'i99'. Did you mean"):
+    with pytest.raises(InputError, match=r"got 'i99'. Did you mean"):
         clicked.similar_items("i99")
-    with pytest.raises(InputError, match="n expected"):
+    with pytest.raises(InputError, match=r"n expected"):
         clicked.recommend(0, n=0)
-    with pytest.raises(InputError, match="expected ratings, .* got none"):
+    with pytest.raises(InputError, match=r"expected ratings, .* got none"):
         rated.evaluate((["u00"], [100]))
-    with pytest.raises(InputError, match="1 to 5, got 1 outside"):
+    with pytest.raises(InputError, match=r"1 to 5, got 1 outside"):
         rated.fold_in((["x"], [100], [9.0]))
     with pytest.raises(NotFittedError):
         RatingFactorization().recommend(0)
-    with pytest.raises(InputError, match="without weights"):
+    with pytest.raises(InputError, match=r"without weights"):
         RatingFactorization().save(tmp_path / "m.safetensors")
 
 

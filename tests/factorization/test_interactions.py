@@ -57,7 +57,7 @@ def test_pairs_that_come_twice(how, value, sparse):
     users, items, values = np.array([0, 1, 0]), np.array([0, 0, 0]), np.array([1.0, 2.0, 8.0])
     X = coo_array((values, (users, items)), (2, 1)) if sparse else (users, items, values)
     if how == "error":
-        with pytest.raises(InputError, match="got 1 of 3 that repeat"):
+        with pytest.raises(InputError, match=r"got 1 of 3 that repeat"):
             Interactions.of(X)
         return
     found = Interactions.of(X, duplicates=how)
@@ -143,7 +143,7 @@ def test_new_rows_are_aligned_with_known_items():
     known = Interactions.of(FRAME).items
     found = new_rows((["x", "x", "y"], [9, 7, 9]), known)
     np.testing.assert_array_equal(found.by_user.toarray(), [[1, 1], [0, 1]])
-    with pytest.raises(InputError, match="got 8 in row 1"):
+    with pytest.raises(InputError, match=r"got 8 in row 1"):
         new_rows((["x"], [8]), known)
-    with pytest.raises(InputError, match="2 items, got 3 columns"):
+    with pytest.raises(InputError, match=r"2 items, got 3 columns"):
         new_rows(csr_array((1, 3)), known)

@@ -11,12 +11,13 @@ from lamina.errors import FileFormatError, InputError, check_choice, check_numbe
 from lamina.estimators import validation
 from lamina.estimators.factorization import Factorization
 from lamina.estimators.iterations import iterated
+from lamina.estimators.pair_descent import Pace, descend_ratings
 from lamina.factorization import bayes, ratings
 from lamina.factorization.factors import Side
 from lamina.factorization.interactions import Interactions, triples
 from lamina.factorization.ratings import Fixed, Ridge
 
-SOLVERS = ("bayes", "als")
+SOLVERS = ("bayes", "als", "sgd")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -25,19 +26,22 @@ class RatingFactorization(Factorization):
 
     Parameters
     ----------
-    solver : {"bayes", "als"}
+    solver : {"bayes", "als", "sgd"}
         Alternating least squares with the posterior covariance of each row, which finds its own
-        penalties (Lim and Teh 2007; see `lamina.factorization.bayes`), or with one solution for
-        each row and the penalty ``alpha`` (see `lamina.factorization.ratings`).
+        penalties (Lim and Teh 2007; see `lamina.factorization.bayes`); the same with one solution
+        for each row and the penalty ``alpha`` (see `lamina.factorization.ratings`); or that
+        objective by stochastic gradients (Adam).
     alpha : float > 0
-        The L2 penalty's strength with ``"als"``: a row's is ``alpha · n ** exponent``, n being its
-        ratings.
+        The L2 penalty's strength with ``"als"`` and ``"sgd"``: a row's is ``alpha · n **
+        exponent``, n being its ratings.
     exponent : float >= 0
         0 is the same penalty for all rows, 1 one in proportion to their ratings.
     scale : (lowest, highest), optional
         The ratings that there are; None takes them from the data.
     clip : bool
         Whether predictions stay within the scale.
+    learning_rate, batch_size, max_epochs
+        For ``"sgd"``: the base rate, pairs a step and passes over the ratings.
     **others
         See `Factorization`.
 
@@ -65,11 +69,15 @@ class RatingFactorization(Factorization):
     exponent: float = 0.3
     scale: tuple[float, float] | None = None
     clip: bool = True
+    learning_rate: float = 0.01
+    batch_size: int = 1024
+    max_epochs: int = 40
 
     def _check_values(self, interactions: Interactions) -> Interactions:
         check_choice("solver", self.solver, SOLVERS)
         check_number("alpha", self.alpha, above=0)
         check_number("exponent", self.exponent, at_least=0)
+        self._pace.check()
         values = interactions.by_user.data
         lowest, highest = float(values.min()), float(values.max())
         if self.scale is not None:
@@ -114,10 +122,19 @@ class RatingFactorization(Factorization):
             solver: Any = bayes.alternate(interactions, self.rank, seed)
             found = iterated(solver, self.iterations, history, self.verbose)
             memory = found[2]
+        elif self.solver == "sgd":
+            ridges = ratings.ridges_of(interactions, self._ridge)
+            matrix = interactions.by_user
+            found = descend_ratings(matrix, ridges, self.rank, self._pace, seed)
+            history = found[1]
         else:
             solver = ratings.alternate(interactions, self.rank, self._ridge, seed)
             found = iterated(solver, self.iterations, history, self.verbose)
         self._model, self._memory, self.history_ = found[0], memory, history
+
+    @property
+    def _pace(self) -> Pace:
+        return Pace(self.learning_rate, self.batch_size, self.max_epochs, self.verbose)
 
     @property
     def _ridge(self) -> Ridge:

@@ -61,7 +61,7 @@ def alternate(
     mean = float(by_user.data.mean(dtype=np.float64))
     users = first_users(by_user.shape[0], rank, seed, scale)
     rows = rows_of(by_user.indptr)
-    ridges = [scaled_ridge(np.diff(matrix.indptr), *ridge) for matrix in (by_user, by_item)]
+    ridges = ridges_of(interactions, ridge)
     while True:
         items = solve_side(by_item, Fixed(users, mean, ridge))
         users = solve_side(by_user, Fixed(items, mean, ridge))
@@ -70,6 +70,13 @@ def alternate(
         total = float(error @ error)
         penalty = squares(ridges[0], users, BIAS_RIDGE) + squares(ridges[1], items, BIAS_RIDGE)
         yield model, {"loss": (total + penalty) / 2, "rmse": float(np.sqrt(total / len(error)))}
+
+
+def ridges_of(interactions: Interactions, ridge: Ridge) -> tuple[np.ndarray, np.ndarray]:
+    """Return each user's and each item's λ."""
+    both = (interactions.by_user, interactions.by_item)
+    users, items = (scaled_ridge(np.diff(matrix.indptr), *ridge) for matrix in both)
+    return users, items
 
 
 def first_users(n: int, rank: int, seed: int, scale: float) -> Side:

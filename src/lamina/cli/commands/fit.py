@@ -144,7 +144,7 @@ def fit(
     rank: Annotated[int | None, _pairs(help="Length of the vectors.")] = None,
     iterations: Annotated[int | None, _pairs(help="Of the alternating solvers.")] = None,
     solver: Annotated[
-        str | None, _pairs(help="For ratings bayes, als; for implicit cg, exact.")
+        str | None, _pairs(help="For ratings bayes, als, sgd; for implicit cg, exact, bpr.")
     ] = None,
     unobserved_weight: Annotated[
         float | None, _pairs(help="implicit: the weight of what was not seen.")
