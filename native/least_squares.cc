@@ -23,7 +23,7 @@ namespace {
 
 constexpr int64_t PANEL_NUMBERS = 1 << 18;  // factors gathered at a time: a megabyte, for the second cache
 constexpr int64_t BLOCK_NUMBERS = 1 << 13;  // and for one rank update: for the first cache
-constexpr int64_t AHEAD = 12;               // entries between asking for a row of Y and its use
+constexpr int64_t AHEAD = 24;               // entries between asking for a row of Y and its use
 constexpr float CONVERGED = 1e-14f;         // of the first residual's square
 
 struct Problem {
@@ -40,7 +40,10 @@ struct Problem {
   void prefetch(int64_t entry, int64_t end) const {
     if (entry >= end) return;
     const float* y = factors(entry);
-    for (int64_t c = 0; c < columns; c += 64 / sizeof(float)) __builtin_prefetch(y + c);
+    for (int64_t c = 0; c < columns; c += 64 / sizeof(float)) __builtin_prefetch(y + c, 0, 2);
+  }
+  void prefetch_first(int64_t u) const {
+    for (int64_t i = 0; i < AHEAD; i++) prefetch(indptr[u] + i, indptr[u + 1]);
   }
   Vector diagonal(int64_t u, int64_t column) const { return load(p + column) + ridge[u] * load(q + column); }
 };
@@ -62,22 +65,14 @@ class Panel {
   Vector weight(int64_t group) const { return load(weight_ + group * LANES); }
   Vector rhs(int64_t group) const { return load(rhs_ + group * LANES); }
 
-  // Copy entries [begin, end); `last` is the end of what may be asked for ahead of its use.
-  void gather(const Problem& problem, int64_t begin, int64_t end, int64_t last) {
-    groups_ = round_up(end - begin, LANES) / LANES;
-    for (int64_t i = 0; i < groups_ * LANES; i++) {
-      float* to = rows_ + i / LANES * LANES * columns_ + i % LANES * LANES;
-      const int64_t entry = begin + i;
-      const bool there = entry < end;
-      weight_[i] = there ? problem.weight_of(entry) : 0.0f;
-      rhs_[i] = there ? problem.rhs[entry] : 0.0f;
-      if (!there) {
-        for (int64_t c = 0; c < columns_; c += LANES) store(to + c * LANES, Vector{});
-        continue;
-      }
-      problem.prefetch(entry + AHEAD, last);
-      const float* y = problem.factors(entry);
-      for (int64_t c = 0; c < columns_; c += LANES) store(to + c * LANES, load(y + c));
+  // Copy the entries from `begin` on, as many as fit and not beyond `end`, calling f(group) as each group
+  // comes: the next one's memory is then under way while f computes.
+  template <class F>
+  INLINE void gather(const Problem& problem, int64_t begin, int64_t end, F f) {
+    groups_ = round_up(std::min(most_, end - begin), LANES) / LANES;
+    for (int64_t group = 0; group < groups_; group++) {
+      for (int64_t i = group * LANES; i < (group + 1) * LANES; i++) copy(problem, i, begin + i, end);
+      f(group);
     }
   }
 
@@ -123,10 +118,23 @@ class Panel {
     }
   }
 
-  // y of one entry, its first vector at the result and the next LANES vectors on.
-  const float* row(int64_t i) const { return rows_ + i / LANES * LANES * columns_ + i % LANES * LANES; }
+  // y of entry i, its first vector at the result and the next LANES vectors on.
+  float* row(int64_t i) const { return rows_ + i / LANES * LANES * columns_ + i % LANES * LANES; }
 
  private:
+  INLINE void copy(const Problem& problem, int64_t i, int64_t entry, int64_t end) {
+    float* to = row(i);
+    weight_[i] = rhs_[i] = 0.0f;
+    if (entry >= end) {
+      for (int64_t c = 0; c < columns_; c += LANES) store(to + c * LANES, Vector{});
+      return;
+    }
+    problem.prefetch(entry + AHEAD, end);
+    weight_[i] = problem.weight_of(entry), rhs_[i] = problem.rhs[entry];
+    const float* y = problem.factors(entry);
+    for (int64_t c = 0; c < columns_; c += LANES) store(to + c * LANES, load(y + c));
+  }
+
   int64_t columns_, most_, groups_ = 0;
   float *weight_, *rhs_, *rows_;
 };
@@ -225,8 +233,10 @@ class ConjugateGradients {
     const int64_t end = problem_.indptr[u + 1];
     const bool fits = problem_.count(u) <= panel_.most();
     for (int64_t begin = problem_.indptr[u]; begin < end; begin += panel_.most()) {
-      if (first || !fits) panel_.gather(problem_, begin, std::min(begin + panel_.most(), end), end);
-      for (int64_t group = 0; group < panel_.groups(); group++) f(group);
+      if (first || !fits)
+        panel_.gather(problem_, begin, end, f);
+      else
+        for (int64_t group = 0; group < panel_.groups(); group++) f(group);
     }
   }
 
@@ -292,7 +302,7 @@ class Exact {
   void by_entries(int64_t u) {
     const int64_t begin = problem_.indptr[u], count = problem_.count(u), size = round_up(count, LANES);
     Panel panel(gathered_, columns_, Panel::most(columns_));
-    panel.gather(problem_, begin, begin + count, begin + count);
+    panel.gather(problem_, begin, begin + count, [](int64_t) {});
     for (int64_t i = 0; i < size; i++) {
       root_[i] = i < count ? std::sqrt(problem_.weight_of(begin + i)) : 0.0f;
       b_[i] = i < count ? problem_.rhs[begin + i] / root_[i] : 0.0f;
@@ -347,6 +357,7 @@ void solve_all(Pool& pool, int64_t threads, const Problem& problem, Settings... 
     for (int64_t begin; (begin = next.fetch_add(CLAIM)) < problem.rows;)
       for (int64_t i = begin; i < std::min(begin + CLAIM, problem.rows); i++) {
         const int64_t u = order[i];
+        if (i + 1 < problem.rows) problem.prefetch_first(order[i + 1]);
         if (problem.count(u))
           solve(u);
         else
