@@ -80,7 +80,7 @@ def fit(
     seed : int
         Of the split.
     """
-    frame = read_pairs(data, columns)
+    frame: Any = read_pairs(data, columns)
     named = frame_columns(frame, columns)
     if name == "ratings" and len(named) < 3:
         raise InputError(
@@ -96,7 +96,7 @@ def fit(
         return estimator
 
     if test is not None:
-        held_out = read_pairs(test, columns)[named]
+        held_out: Any = read_pairs(test, columns)[named]
         show.line("data", f"{data}: {len(frame):,} interactions")
         estimator = fitted(frame)
         _report(estimator)
@@ -137,7 +137,7 @@ def headline(estimator: Factorization, held_out: pd.DataFrame) -> str:
     )
 
 
-def _report(estimator: Factorization) -> None:
+def _report(estimator: Any) -> None:
     users, items, rank = len(estimator.users_), len(estimator.items_), estimator.rank
     shape = f"{users:,} users × {items:,} items, rank {rank}"
     show.line("model", f"{type(estimator).__name__}, {shape}")

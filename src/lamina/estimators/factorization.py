@@ -310,7 +310,8 @@ class Factorization(Estimator):
         items, mean = self._model.items, self._model.mean
         bias = np.where(self._popularity > 0, items.bias + np.float32(mean), -np.inf)
         n = min(n, len(self._items))
-        codes, scores = top_n(users.factors, items.factors, n, exclude, np.float32(bias))
+        best: Any = top_n  # of NumPy's arrays
+        codes, scores = best(users.factors, items.factors, n, exclude, np.float32(bias))
         scores = np.asarray(scores) + users.bias[:, None]
         return np.array(codes), self._presented(scores)
 
@@ -357,7 +358,8 @@ class Factorization(Estimator):
         Q = Q / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
         bias = np.float32(np.where(self._popularity > 0, 0, -np.inf))
         itself = np.arange(len(codes) + 1), codes
-        found, scores = top_n(Q[codes], Q, min(n, len(Q)), itself, bias)
+        best: Any = top_n
+        found, scores = best(Q[codes], Q, min(n, len(Q)), itself, bias)
         none = np.zeros(len(codes), bool)
         return Recommendations(
             queries, np.asarray(found), np.asarray(scores), none, self._items, "item"
@@ -480,7 +482,7 @@ class Factorization(Estimator):
 
     def _worth(self, values: np.ndarray) -> np.ndarray:
         """Return 1 for relevant values, 0 for others."""
-        return np.float64(values > 0)
+        return (values > 0).astype(np.float64)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to one ``.safetensors`` file; read it with `lamina.load`.

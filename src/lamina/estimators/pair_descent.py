@@ -86,16 +86,20 @@ def descend_ratings(
     mean = float(ratings.data.mean(dtype=np.float64))
     rows = rows_of(ratings.indptr)
     X = np.stack([rows, ratings.indices], axis=1).astype(np.int32)
-    y = np.float32(ratings.data)[:, None]
+    y = ratings.data.astype(np.float32)[:, None]
     source = ArraySource.of(X, y, batch_size=pace.batch_size, seed=seed)
-    network = PairScore(*ratings.shape, rank)
+    users, items = ratings.shape
+    network = PairScore(users, items, rank)
     sides = zip(X.T, ratings.shape, strict=True)
     counts = [np.bincount(codes, minlength=size) for codes, size in sides]
-    each = [np.float32(a / np.maximum(n, 1)) for a, n in zip(ridges, counts, strict=True)]
+    each = [
+        (ridge / np.maximum(count, 1)).astype(np.float32)
+        for ridge, count in zip(ridges, counts, strict=True)
+    ]
     fixed = {"mean": np.float32(mean), "user_ridge": each[0], "item_ridge": each[1]}
     weights, history = _descended(network, fixed, RatedPair(), RMSE, source, pace, seed)
-    users = Side(weights["P"], weights["b"])
-    return Factors(users, Side(weights["Q"], weights["c"]), mean), history
+    side = Side(weights["P"], weights["b"])
+    return Factors(side, Side(weights["Q"], weights["c"]), mean), history
 
 
 def descend_rankings(
@@ -126,7 +130,7 @@ def descend_rankings(
     items : Side, optional
         Items to leave as they are, so that only users are found.
     """
-    network = PairScore(*shape, rank, frozen_items=items is not None)
+    network = PairScore(shape[0], shape[1], rank, frozen_items=items is not None)
     ridges = (np.full(size, regularization, np.float32) for size in shape)
     fixed: dict[str, Any] = dict(zip(("user_ridge", "item_ridge"), ridges, strict=True))
     fixed["mean"] = np.float32(0)

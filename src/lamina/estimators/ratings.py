@@ -181,7 +181,7 @@ class RatingFactorization(Factorization):
 
     def _worth(self, values: np.ndarray) -> np.ndarray:
         """Return 1 for ratings above the mean of the training."""
-        return np.float64(values > self.mean_)
+        return (values > self.mean_).astype(np.float64)
 
     def evaluate(self, X, y=None) -> dict[str, float]:
         """Return the error of predicted ratings.

@@ -205,7 +205,7 @@ def _first(m: int, rank: int, seed: int) -> Posterior:
     mean[:, USER_BIAS] = 1
     mean[:, 2:] = np.random.default_rng(seed).standard_normal((m, rank)) / math.sqrt(rank)
     above, across = np.triu_indices(K)
-    moments = np.float32(mean[:, above] * mean[:, across])
+    moments = (mean[:, above] * mean[:, across]).astype(np.float32)
     moments[:, (above == across) & (above >= 2)] += 1 / rank
     return Posterior(mean, moments)
 

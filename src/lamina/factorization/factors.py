@@ -80,7 +80,8 @@ def scaled_ridge(
     counts: np.ndarray, alpha: float, exponent: float, beside: float = 0.0
 ) -> Float[np.ndarray, " n"]:
     """Return each row's ridge ``α (n_u + beside)^ν``, n_u at least 1; float32."""
-    return np.float32(alpha) * np.float32(np.maximum(counts, 1) + beside) ** np.float32(exponent)
+    size = np.maximum(counts, 1) + np.float64(beside)
+    return (alpha * size**exponent).astype(np.float32)
 
 
 def squares(ridge: np.ndarray, side: Side, bias_ridge: float = 0.0) -> float:

@@ -97,7 +97,8 @@ def solve_side(
 ) -> Side:
     """Return one side's factors where the other's are fixed; confidences (n, m) are CSR."""
     counts = np.diff(confidences.indptr)
-    solved = solve_rows(
+    solve: Any = solve_rows  # of NumPy's arrays
+    solved = solve(
         other.factors,
         confidences.indptr,
         confidences.indices,

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lamina.errors import InputError, check_choice
 from lamina.factorization.labels import UNKNOWN, Labels, label_column
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 DUPLICATES = ("error", "sum", "mean", "last")
 USUAL_COLUMNS = (
@@ -48,7 +45,7 @@ class Interactions:
         Of its rows and columns.
     """
 
-    by_user: csr_array
+    by_user: Any
     users: Labels
     items: Labels
 
@@ -116,7 +113,7 @@ class Interactions:
         return new_rows(X, self.items, columns)
 
     @cached_property
-    def by_item(self) -> csr_array:
+    def by_item(self) -> Any:
         """The transpose, by rows as well."""
         return self.by_user.T.tocsr()
 
@@ -241,7 +238,7 @@ def compressed(
     values: np.ndarray | None,
     shape: tuple[int, int],
     duplicates: str = "error",
-) -> csr_array:
+) -> Any:
     """Return entries as CSR in float32, pairs that come twice treated as told.
 
     Parameters
@@ -279,7 +276,7 @@ def compressed(
     return _checked(csr_array((data.astype(np.float32), indices, indptr), shape))
 
 
-def sparse_rows(X: Any, duplicates: str = "error") -> csr_array:
+def sparse_rows(X: Any, duplicates: str = "error") -> Any:
     """Return a sparse matrix as CSR in float32 of its own, pairs that come twice as told."""
     from scipy.sparse import csr_array
 
@@ -306,7 +303,7 @@ def _numbers(values: Any) -> np.ndarray:
     return numbers
 
 
-def _checked(matrix: csr_array) -> csr_array:
+def _checked(matrix: Any) -> Any:
     if not np.isfinite(matrix.data).all():
         wrong = int((~np.isfinite(matrix.data)).sum())
         raise InputError(

@@ -14,7 +14,7 @@ Zhou et al. 2008, Large-scale parallel collaborative filtering for the Netflix p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def first_users(n: int, rank: int, seed: int, scale: float) -> Side:
     return Side(factors * np.float32(scale), np.zeros(n, np.float32))
 
 
-def solve_side(ratings, fixed: Fixed) -> Side:
+def solve_side(ratings: Any, fixed: Fixed) -> Side:
     """Return one side's biases and factors where the other's are fixed.
 
     Parameters
@@ -99,7 +99,8 @@ def solve_side(ratings, fixed: Fixed) -> Side:
     width = fixed.other.factors.shape[1] + 1
     columns = np.ones(width, np.float32)
     columns[0] = BIAS_RIDGE
-    solved = solve_rows(
+    solve: Any = solve_rows  # of NumPy's arrays
+    solved = solve(
         fixed.other.beside_ones,
         ratings.indptr,
         ratings.indices,

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lamina.errors import FileFormatError, InputError, did_you_mean
 from lamina.formats.files import reading
 from lamina.formats.tables import SUFFIXES, read_table
@@ -104,9 +106,10 @@ def _read_text(path: Path, names: list[str] | None) -> pd.DataFrame:
             f"{path} expected {len(cells)} cells in each line, got: {str(error).strip()}. "
             "Mend the file."
         ) from error
+    made: Any = frame
     if len(given) == 3:
-        _check_numbers(path, frame[given[2]], header)
-    return frame[given]
+        _check_numbers(path, made[given[2]], header)
+    return made[given]
 
 
 def _first_lines(path: Path) -> tuple[str, bool]:
@@ -126,12 +129,13 @@ def _check_numbers(path: Path, column: pd.Series, header: bool) -> None:
 
     if column.dtype.kind in "iufb":
         return
-    wrong = pd.to_numeric(column, errors="coerce").isna().to_numpy()
-    row = int(wrong.argmax())
+    numbers: Any = pd.to_numeric(column, errors="coerce")
+    row = int(np.isnan(np.asarray(numbers, np.float64)).argmax())
     hint = "" if header else " Has it a header? Name its columns: --columns USER,ITEM,VALUE."
     cell = str(column.iloc[row])[:40]
     raise FileFormatError(
-        f"{path} expected numbers in the column {column.name!r}, got {cell!r} in row {row + 1}.{hint}"
+        f"{path} expected numbers in the column {column.name!r}, got {cell!r} in row {row + 1}."
+        f"{hint}"
     )
 
 
