@@ -1,4 +1,4 @@
-"""Models of users and items on the command line: fit, recommend, evaluate, predict; and refusals."""
+"""Models of users and items on the command line: fit, recommend, evaluate, predict, refusals."""
 
 import re
 

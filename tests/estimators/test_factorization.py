@@ -115,6 +115,49 @@ def test_stochastic_gradients_find_the_minimum_of_als(ratings):
     np.testing.assert_allclose(bias, model.user_bias_, atol=0.1)
 
 
+def test_features_speak_for_users_and_items_without_ratings(tmp_path):
+    """Ratings follow from features alone; a tenth of users and items have none to learn from."""
+    rng = np.random.default_rng(0)
+    of_users = pd.DataFrame(rng.normal(size=(60, 2)), index=[f"u{i}" for i in range(60)])
+    of_items = np.arange(50), rng.normal(size=(50, 2)) @ [[1, 2], [0, 1]] + 4
+    truth = 3 + of_users.to_numpy() @ (of_items[1] - of_items[1].mean(axis=0)).T
+    rows, cols = np.divmod(np.arange(60 * 50), 50)
+    known = (rows < 54) & (cols < 45) & (rng.random(3000) < 0.5)
+    X = pd.DataFrame({"user": of_users.index[rows], "item": cols})
+    model = RatingFactorization(
+        rank=2, solver="sgd", alpha=1.0, batch_size=64, max_epochs=120, learning_rate=0.02,
+        random_state=0,
+    )  # fmt: skip
+    model.fit(X[known], truth.ravel()[known], user_features=of_users, item_features=of_items)
+    new = (rows >= 54) & (cols >= 45)
+    found = model.evaluate(X[new], truth.ravel()[new])
+    assert found["rmse"] < 0.4 * truth.ravel()[new].std()
+    lists = model.recommend(["u59", "nobody"], n=3)
+    assert lists.popular.tolist() == [False, True]
+    model.save(tmp_path / "m.safetensors")
+    loaded = lamina.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(
+        loaded.recommend("u59", n=50).codes, model.recommend("u59", n=50).codes
+    )
+    assert set(model.recommend("u59", n=50).items[0]) == set(range(50))
+
+
+@pytest.mark.parametrize(
+    ("settings", "features", "message"),
+    [
+        ({}, (["u00"], [[1.0]]), 'expected solver="sgd", got'),
+        ({"solver": "sgd"}, [[1.0]], "got list"),
+        ({"solver": "sgd"}, (["u00"], [["x"]]), "expected numbers"),
+        ({"solver": "sgd"}, (["u00"], [1.0]), r"got shape \(1,\)"),
+        ({"solver": "sgd"}, (["u00"], [[np.nan]]), "finite numbers"),
+        ({"solver": "sgd"}, (["u00", "u00"], [[1.0], [2.0]]), "got one repeated"),
+    ],
+)
+def test_features_that_cannot_be_used(ratings, settings, features, message):
+    with pytest.raises(InputError, match=message):
+        RatingFactorization(rank=2, **settings).fit(ratings, user_features=features)
+
+
 # Lists
 
 

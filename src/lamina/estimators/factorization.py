@@ -18,6 +18,7 @@ from lamina.errors import FileFormatError, InputError, check_choice, check_numbe
 from lamina.estimators import validation
 from lamina.estimators.contract import Estimator
 from lamina.factorization.factors import Factors, Side, pair_scores
+from lamina.factorization.features import named_by
 from lamina.factorization.interactions import Interactions, is_sparse, new_rows, triples
 from lamina.factorization.labels import UNKNOWN, Labels
 from lamina.factorization.ranking import catalogue_coverage, figures
@@ -75,8 +76,8 @@ class Factorization(Estimator):
         """Return the interactions to fit, or raise for values that the model cannot take."""
         raise NotImplementedError
 
-    def _learn(self, interactions: Interactions, seed: int) -> None:
-        """Set ``_model`` and ``history_``."""
+    def _learn(self, interactions: Interactions, seed: int, features: tuple[Any, Any]) -> None:
+        """Set ``_model`` and ``history_``; ``features`` as `_fit` is given them."""
         raise NotImplementedError
 
     def _fold(self, rows: Any) -> Side:
@@ -94,6 +95,7 @@ class Factorization(Estimator):
         found |= {"items/Q": items.factors, "items/c": items.bias}
         found |= {f"labels/users/{k}": v for k, v in self._users.arrays().items()}
         found |= {f"labels/items/{k}": v for k, v in self._items.arrays().items()}
+        found |= {"described/users": self._described[0], "described/items": self._described[1]}
         return found | {"seen/indptr": self._seen[0], "seen/indices": self._seen[1]}
 
     # Fitting
@@ -118,6 +120,10 @@ class Factorization(Estimator):
         InputError
             For interactions, values or parameters that cannot be used.
         """
+        return self._fit(X, y, (None, None))
+
+    def _fit(self, X: Any, y: Any, features: tuple[Any, Any]):
+        """Fit; ``features`` are what is known of users and of items."""
         check_number("rank", self.rank, at_least=1, whole=True)
         check_number("iterations", self.iterations, at_least=1, whole=True)
         check_choice("unknown", self.unknown, ("popular", "error"))
@@ -130,8 +136,12 @@ class Factorization(Estimator):
                 f"{items:,} items, got {self.rank}. A product of thinner matrices already is exact."
             )
         seed = validation.seed_from(self.random_state)
-        self._learn(interactions, seed)
-        self._keep(interactions)
+        sides = zip(features, ("user", "item"), strict=True)
+        named = [named_by(given, what) for given, what in sides]
+        if any(named):
+            interactions = interactions.with_rows_for(*named)
+        self._learn(interactions, seed, features)
+        self._keep(interactions, named)
         return self
 
     def _warn_of_empty(self, interactions: Interactions) -> None:
@@ -146,16 +156,23 @@ class Factorization(Estimator):
                     stacklevel=4,
                 )
 
-    def _keep(self, interactions: Interactions) -> None:
-        """Remember who has what."""
+    def _keep(self, interactions: Interactions, named: list[list[Any]]) -> None:
+        """Remember who has what, and who is known by features."""
         matrix = interactions.by_user
         self._users, self._items = interactions.users, interactions.items
         self._seen = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+        described = []
+        for labels, names in zip((self._users, self._items), named, strict=True):
+            described.append(np.zeros(len(labels), bool))
+            described[-1][labels.codes(names)] = True
+        self._described = described[0], described[1]
         self._count()
 
     def _count(self) -> None:
         self._activity = np.diff(self._seen[0])
         self._popularity = np.bincount(self._seen[1], minlength=len(self._items))
+        self._known_user = (self._activity > 0) | self._described[0]
+        self._known_item = (self._popularity > 0) | self._described[1]
 
     # What was found
 
@@ -294,7 +311,7 @@ class Factorization(Estimator):
     def _lists(
         self, queries: np.ndarray, codes: np.ndarray, n: int, exclude_seen: bool
     ) -> Recommendations:
-        popular = (codes == UNKNOWN) | (self._activity[codes] == 0)
+        popular = (codes == UNKNOWN) | ~self._known_user[codes]
         if self.unknown == "error":
             self._check_known(np.where(popular, UNKNOWN, codes), queries, "user")
         rows = np.maximum(codes, 0)
@@ -308,7 +325,7 @@ class Factorization(Estimator):
     def _best(self, users: Side, n: int, exclude: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the items (q, n) with the best scores, -1 where there is none left, and scores."""
         items, mean = self._model.items, self._model.mean
-        bias = np.where(self._popularity > 0, items.bias + np.float32(mean), -np.inf)
+        bias = np.where(self._known_item, items.bias + np.float32(mean), -np.inf)
         n = min(n, len(self._items))
         best: Any = top_n  # of NumPy's arrays
         codes, scores = best(users.factors, items.factors, n, exclude, np.float32(bias))
@@ -351,12 +368,12 @@ class Factorization(Estimator):
         check_number("n", n, at_least=1, whole=True)
         queries = _listed(items)
         codes = self._items.codes(queries, "item")
-        never = np.where(codes >= 0, self._popularity[codes] == 0, True)
+        never = np.where(codes >= 0, ~self._known_item[codes], True)
         self._check_known(np.where(never, UNKNOWN, codes), queries, "item")
         Q = self._model.items.factors
         lengths = np.linalg.norm(Q, axis=1)
         Q = Q / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
-        bias = np.float32(np.where(self._popularity > 0, 0, -np.inf))
+        bias = np.float32(np.where(self._known_item, 0, -np.inf))
         itself = np.arange(len(codes) + 1), codes
         best: Any = top_n
         found, scores = best(Q[codes], Q, min(n, len(Q)), itself, bias)
@@ -505,6 +522,7 @@ class Factorization(Estimator):
             users = Side(groups["users"]["P"], groups["users"]["b"])
             items = Side(groups["items"]["Q"], groups["items"]["c"])
             indptr, indices = groups["seen"]["indptr"], groups["seen"]["indices"]
+            described = groups["described"]["users"], groups["described"]["items"]
         except KeyError as error:
             raise FileFormatError(f"the arrays expected {error}, got none") from None
         n, m, k = len(self._users), len(self._items), users.factors.shape[-1]
@@ -512,6 +530,8 @@ class Factorization(Estimator):
         _check_array("users/b", users.bias, (n,), np.float32)
         _check_array("items/Q", items.factors, (m, k), np.float32)
         _check_array("items/c", items.bias, (m,), np.float32)
+        _check_array("described/users", described[0], (n,), np.bool_)
+        _check_array("described/items", described[1], (m,), np.bool_)
         _check_array("seen/indptr", indptr, (n + 1,), np.int64)
         rising = indptr[0] == 0 and (np.diff(indptr) >= 0).all()
         _check_array("seen/indices", indices, (int(indptr[-1]) if rising else -1,), np.int32)
@@ -521,7 +541,7 @@ class Factorization(Estimator):
         parts = (*users, *items, np.array(mean))
         if not all(np.isfinite(part).all() for part in parts):
             raise FileFormatError("factors expected finite numbers, got others")
-        self._seen = indptr, indices
+        self._seen, self._described = (indptr, indices), described
         self._model = Factors(users, items, mean)
         self._count()
 

@@ -98,7 +98,7 @@ class ImplicitFactorization(Factorization):
         matrix.data *= np.float32(self.alpha)
         return replace(interactions, by_user=matrix)
 
-    def _learn(self, interactions: Interactions, seed: int) -> None:
+    def _learn(self, interactions: Interactions, seed: int, features: tuple[Any, Any]) -> None:
         if self.solver == "bpr":
             self._model, self.history_ = self._ranked(interactions.by_user, seed)
             return

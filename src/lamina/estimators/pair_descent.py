@@ -13,10 +13,11 @@ from lamina.errors import check_number
 from lamina.factorization.factors import Factors, Side, rows_of
 from lamina.functions.losses import Loss
 from lamina.functions.pair_losses import RankedPair, RatedPair
+from lamina.functions.penalties import Penalty
 from lamina.layers.pairs import PairScore
 from lamina.training.batches import ArraySource, Source
 from lamina.training.callbacks import Callback
-from lamina.training.loop import Descent, Objective, Run
+from lamina.training.loop import NO_PENALTY, Descent, Objective, Run
 from lamina.training.metrics import Metric
 from lamina.training.optimizers import optimizer
 from lamina.training.progress import ProgressBar, on_a_terminal
@@ -66,7 +67,13 @@ class Pace:
 
 
 def descend_ratings(
-    ratings: Any, ridges: tuple[np.ndarray, np.ndarray], rank: int, pace: Pace, seed: int
+    ratings: Any,
+    ridges: tuple[np.ndarray, np.ndarray],
+    rank: int,
+    pace: Pace,
+    seed: int,
+    features: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    alpha: float = 0.0,
 ) -> tuple[Factors, dict[str, list]]:
     """Return the model that gradient descent finds, and its history.
 
@@ -82,6 +89,10 @@ def descend_ratings(
         How fast and how long.
     seed : int
         Of first factors and orders.
+    features : arrays of shapes (n, f) and (m, g), or None
+        What is known of users and of items; their rows of the model come with what it maps to.
+    alpha : float
+        The L2 penalty of those maps.
     """
     mean = float(ratings.data.mean(dtype=np.float64))
     rows = rows_of(ratings.indptr)
@@ -89,7 +100,8 @@ def descend_ratings(
     y = ratings.data.astype(np.float32)[:, None]
     source = ArraySource.of(X, y, batch_size=pace.batch_size, seed=seed)
     users, items = ratings.shape
-    network = PairScore(users, items, rank)
+    widths = [0 if side is None else side.shape[1] for side in features]
+    network = PairScore(users, items, rank, False, *widths)
     sides = zip(X.T, ratings.shape, strict=True)
     counts = [np.bincount(codes, minlength=size) for codes, size in sides]
     each = [
@@ -97,9 +109,17 @@ def descend_ratings(
         for ridge, count in zip(ridges, counts, strict=True)
     ]
     fixed = {"mean": np.float32(mean), "user_ridge": each[0], "item_ridge": each[1]}
-    weights, history = _descended(network, fixed, RatedPair(), RMSE, source, pace, seed)
-    side = Side(weights["P"], weights["b"])
-    return Factors(side, Side(weights["Q"], weights["c"]), mean), history
+    names = ("user_features", "item_features")
+    fixed |= {k: v for k, v in zip(names, features, strict=True) if v is not None}
+    of_maps = Penalty(l2=alpha / len(y))
+    weights, history = _descended(network, fixed, RatedPair(), RMSE, source, pace, seed, of_maps)
+    sides = []
+    parts = zip(("users", "items"), ("Pb", "Qc"), features, counts, strict=True)
+    for which, (F, bias), known, count in parts:
+        columns = np.concatenate([weights[bias][:, None], weights[F]], axis=1)
+        columns[count == 0] = 0  # no gradient reached their first, random factors
+        sides.append(Side.of(columns if known is None else columns + known @ weights[f"W_{which}"]))
+    return Factors(*sides, mean), history
 
 
 def descend_rankings(
@@ -150,13 +170,14 @@ def _descended(
     source: Source,
     pace: Pace,
     seed: int,
+    of_maps: Penalty = NO_PENALTY,
 ) -> tuple[dict[str, np.ndarray], dict[str, list]]:
     weights, _ = network.initialize(np.random.default_rng(seed), (2,))
     method = optimizer("adam")
     state = fresh_state(weights, fixed, method, seed)
     descent = Descent(method, pace.learning_rate, schedule("cosine"))
     watchers: list[Callback] = [ProgressBar()] if pace.verbose and on_a_terminal() else []
-    objective = Objective(network, loss, metric)
+    objective = Objective(network, loss, metric, of_maps)
     run = Run(objective, descent, state, source, pace.max_epochs, None, watchers)
     run.train()
     return {name: np.array(W) for name, W in run.state.weights.items()}, run.history

@@ -14,6 +14,7 @@ from lamina.estimators.iterations import iterated
 from lamina.estimators.pair_descent import Pace, descend_ratings
 from lamina.factorization import bayes, ratings
 from lamina.factorization.factors import Side
+from lamina.factorization.features import feature_matrix
 from lamina.factorization.interactions import Interactions, triples
 from lamina.factorization.ratings import Fixed, Ridge
 
@@ -115,7 +116,35 @@ class RatingFactorization(Factorization):
                 "give another scale."
             )
 
-    def _learn(self, interactions: Interactions, seed: int) -> None:
+    def fit(self, X, y=None, user_features=None, item_features=None):
+        """Fit to ratings.
+
+        Parameters
+        ----------
+        X, y
+            Ratings, as `Factorization.fit` takes interactions.
+        user_features, item_features : DataFrame, or tuple (labels, array), optional
+            What else is known of users and items, numbers by label; with ``solver="sgd"``. A row's
+            factors and bias are then its own and a linear map of its features, so that users and
+            items without ratings have some too.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            For ratings, features or parameters that cannot be used.
+        """
+        if self.solver != "sgd" and not (user_features is None and item_features is None):
+            raise InputError(
+                f'Features of users and items expected solver="sgd", got {self.solver!r}. '
+                "Leave them out, or choose that solver."
+            )
+        return self._fit(X, y, (user_features, item_features))
+
+    def _learn(self, interactions: Interactions, seed: int, features: tuple[Any, Any]) -> None:
         history: dict[str, list] = {}
         memory = None
         if self.solver == "bayes":
@@ -125,7 +154,13 @@ class RatingFactorization(Factorization):
         elif self.solver == "sgd":
             ridges = ratings.ridges_of(interactions, self._ridge)
             matrix = interactions.by_user
-            found = descend_ratings(matrix, ridges, self.rank, self._pace, seed)
+            labels = ((interactions.users, "user"), (interactions.items, "item"))
+            known = [
+                None if given is None else feature_matrix(given, *of)
+                for given, of in zip(features, labels, strict=True)
+            ]
+            both = known[0], known[1]
+            found = descend_ratings(matrix, ridges, self.rank, self._pace, seed, both, self.alpha)
             history = found[1]
         else:
             solver = ratings.alternate(interactions, self.rank, self._ridge, seed)

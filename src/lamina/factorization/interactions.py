@@ -112,6 +112,19 @@ class Interactions:
         """
         return new_rows(X, self.items, columns)
 
+    def with_rows_for(self, users: Any, items: Any) -> Interactions:
+        """Return the same interactions with rows, or columns, for these labels too."""
+        given = ((self.users, users, "user"), (self.items, items, "item"))
+        wider = [Labels.of([*known.values.tolist(), *new], what)[0] for known, new, what in given]
+        rows, cols = (
+            new.codes(known.values)
+            for new, known in zip(wider, (self.users, self.items), strict=True)
+        )
+        shape = len(wider[0]), len(wider[1])
+        of_entry = np.repeat(rows, np.diff(self.by_user.indptr))
+        made = compressed(of_entry, cols[self.by_user.indices], self.by_user.data, shape)
+        return Interactions(made, *wider)
+
     @cached_property
     def by_item(self) -> Any:
         """The transpose, by rows as well."""

@@ -3,7 +3,7 @@
 A sample is a pair of codes (user, item), scored ``μ + b_u + c_i + p_u · q_i``, or a triple (user,
 item, other item), scored by the first pair's lead over the second. Beside the score stands the
 sample's share of the L2 penalty, ``½ Σ ridge · |row|²`` over the rows that it uses, so that a
-step's gradient is zero in all others.
+step's gradient is zero in all others. Where rows have features f, a row is ``[b, p] + f W``.
 """
 
 from __future__ import annotations
@@ -35,16 +35,20 @@ class PairScore(Layer):
         The length of their vectors.
     frozen_items : bool
         Whether Q and c are statistics, which training leaves as they are.
+    user_features, item_features : int
+        How many features rows have, mapped by ``W_users`` and ``W_items`` (features, width + 1).
 
     Notes
     -----
-    Statistics are ``mean``, and each row's ``user_ridge`` and ``item_ridge``.
+    Statistics are ``mean``, each row's ``user_ridge`` and ``item_ridge``, and the features.
     """
 
     users: int
     items: int
     width: int
     frozen_items: bool = False
+    user_features: int = 0
+    item_features: int = 0
     kind: ClassVar[str] = "pairs"
 
     def __post_init__(self) -> None:
@@ -65,12 +69,18 @@ class PairScore(Layer):
         of_users = {"P": (self.users, self.width), "b": (self.users,)}
         of_items = {"Q": (self.items, self.width), "c": (self.items,)}
         fixed = {"mean": (), "user_ridge": (self.users,), "item_ridge": (self.items,)}
+        if self.user_features:
+            of_users["W_users"] = (self.user_features, self.width + 1)
+            fixed["user_features"] = (self.users, self.user_features)
+        if self.item_features:
+            of_items["W_items"] = (self.item_features, self.width + 1)
+            fixed["item_features"] = (self.items, self.item_features)
         if self.frozen_items:
             return of_users, of_items | fixed
         return of_users | of_items, fixed
 
     def initialize(self, rng: np.random.Generator, input_shape: Shape):
-        """Return small random factors, biases and statistics of zeros."""
+        """Return small random factors; biases, maps of features and statistics of zeros."""
 
         def made(name: str, shape: Shape) -> np.ndarray:
             if name in ("P", "Q"):
@@ -89,15 +99,26 @@ class PairScore(Layer):
         P, b, Q, c = (jnp.asarray(both[name]) for name in ("P", "b", "Q", "c"))
         user_ridge, item_ridge = (jnp.asarray(both[f"{side}_ridge"]) for side in ("user", "item"))
         u, i = X[:, 0], X[:, 1]
-        p, q = P[u], Q[i]
-        penalty = user_ridge[u] * _length(p, b[u]) + item_ridge[i] * _length(q, c[i])
+        penalty = user_ridge[u] * _length(P[u], b[u]) + item_ridge[i] * _length(Q[i], c[i])
+        of_user, p = _moved(b[u], P[u], both, "users", u)
+        of_item, q = _moved(c[i], Q[i], both, "items", i)
         if X.shape[1] == 2:
-            scores = both["mean"] + b[u] + c[i] + jnp.sum(p * q, axis=1)
+            scores = both["mean"] + of_user + of_item + jnp.sum(p * q, axis=1)
         else:
             other = X[:, 2]
-            scores = c[i] - c[other] + jnp.sum(p * (q - Q[other]), axis=1)
             penalty += item_ridge[other] * _length(Q[other], c[other])
+            of_other, q_other = _moved(c[other], Q[other], both, "items", other)
+            scores = of_item - of_other + jnp.sum(p * (q - q_other), axis=1)
         return jnp.stack([scores, 0.5 * penalty], axis=1), statistics
+
+
+def _moved(bias, factors, both, side: str, rows):
+    """Return biases and factors, moved by what the rows' features map to."""
+    if f"W_{side}" not in both:
+        return bias, factors
+    features = jnp.asarray(both[f"{side[:-1]}_features"])[rows]
+    mapped = features @ jnp.asarray(both[f"W_{side}"])
+    return bias + mapped[:, 0], factors + mapped[:, 1:]
 
 
 def _length(factors, bias):
