@@ -119,7 +119,7 @@ def descend_ratings(
         columns = np.concatenate([weights[bias][:, None], weights[F]], axis=1)
         columns[count == 0] = 0  # no gradient reached their first, random factors
         sides.append(Side.of(columns if known is None else columns + known @ weights[f"W_{which}"]))
-    return Factors(*sides, mean), history
+    return Factors(sides[0], sides[1], mean), history
 
 
 def descend_rankings(

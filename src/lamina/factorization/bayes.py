@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FIRST_NOISE = 1.0
 LEAST_VARIANCE = 1e-6
-NUMBERS_AT_ONCE = 1 << 22
+NUMBERS_AT_ONCE = 1 << 18
 """Entries of the rows' matrices that are held at a time."""
 
 USER_BIAS, ITEM_BIAS = 0, 1
