@@ -259,3 +259,14 @@ def test_inverse_transform_wants_a_column_a_component():
 def test_zeros_are_factors_of_zeros(kind):
     W = kind(n_components=2, random_state=0).fit_transform(np.zeros((4, 3)))
     np.testing.assert_array_equal(W, 0)
+
+
+def test_a_component_of_zeros_in_one_factor_may_come_back():
+    from lamina.factorization.nonnegative import LeastSquares, Penalty, factorize
+
+    X = np.diag([3.0, 2.0])
+    Wt, H = np.ones((2, 2)), np.array([[1.0, 0.5], [0.0, 0.0]])
+    Wt[1, 0] = 0.1
+    none = Penalty(), Penalty()
+    found = factorize(LeastSquares(X), Wt, H, none, max_iter=500, tol=0)
+    np.testing.assert_allclose(found.Wt.T @ found.H, X, atol=1e-6)

@@ -85,7 +85,7 @@ def check_dense_or_sparse(estimator: Any, X: Any, *, reset: bool) -> Any:
 
     kinds = [np.float64, np.float32]
     with _as_input_error():
-        found = validate_data(
+        found: Any = validate_data(
             estimator, X, reset=reset, dtype=kinds, accept_sparse="csr", order="C"
         )
     if not isinstance(found, np.ndarray) and not found.has_canonical_format:

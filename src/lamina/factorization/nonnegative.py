@@ -73,7 +73,7 @@ class LeastSquares:
     """``½‖X - W H‖²`` and a sweep of HALS."""
 
     def __init__(self, X: Any):
-        self.X = X
+        self.X, self.transpose = X, X.T
         entries = X if isinstance(X, np.ndarray) else X.data
         self.square = float(np.vdot(entries, entries))
 
@@ -96,7 +96,7 @@ class LeastSquares:
 
     def _left(self, Wt: Factor) -> Factor:
         """Return ``Wᵀ X``."""
-        return Wt @ self.X if isinstance(self.X, np.ndarray) else (self.X.T @ Wt.T).T
+        return Wt @ self.X if isinstance(self.X, np.ndarray) else (self.transpose @ Wt.T).T
 
     def _right(self, H: Factor) -> Factor:
         """Return ``H Xᵀ``."""
@@ -263,26 +263,27 @@ def at_entries(X: Any, Wt: Factor, H: Factor) -> np.ndarray:
 def _sweep(F: Factor, C: Factor, G: np.ndarray, penalty: Penalty) -> Factor:
     """Return F after each component's turn: the least of ``½ Fᵀ G F - Cᵀ F`` + penalty in it.
 
-    That is ``F_j ← max(0, (C_j - l1 - Σ_{i≠j} G_ji F_i) / (G_jj + l2))``; a component whose
-    denominator is 0 stays.
+    That is ``F_j ← max(0, (C_j - l1 - Σ_{i≠j} G_ji F_i) / (G_jj + l2))``. A component whose
+    denominator is 0, since the other factor's is all zeros, stays, and so may bring that one back.
     """
     curvatures = G.diagonal() + np.asarray(penalty.l2, G.dtype)
     moves = curvatures > 0
     scale = np.divide(1, curvatures, out=np.zeros_like(curvatures), where=moves)[:, None]
     others = G * scale
     np.fill_diagonal(others, 0)
-    swept = np.empty_like(F, order="C")
+    swept = np.empty(F.shape, F.dtype)
     width = max(BLOCK // len(G), 1)
     for start in range(0, F.shape[1], width):
         columns = slice(start, start + width)
         f = F[:, columns].copy(order="C")
-        alone = (C[:, columns] - np.asarray(penalty.l1, G.dtype)) * scale
-        alone, found = np.ascontiguousarray(alone), np.empty_like(f[0])
-        for f_j, alone_j, others_j, moving in zip(f, alone, others, moves.tolist(), strict=True):
-            if moving:
-                np.dot(others_j, f, out=found)
-                np.subtract(alone_j, found, out=found)
-                np.maximum(found, 0, out=f_j)
+        alone = np.multiply(C[:, columns], scale, out=np.empty_like(f))
+        if penalty.l1:
+            alone -= np.asarray(penalty.l1, G.dtype) * scale
+        found = np.empty_like(f[0])
+        for j in np.flatnonzero(moves).tolist():
+            np.dot(others[j], f, out=found)
+            np.subtract(alone[j], found, out=found)
+            np.maximum(found, 0, out=f[j])
         swept[:, columns] = f
     return swept
 

@@ -58,8 +58,8 @@ def truncated_svd(
     width = min(k + OVERSAMPLES, *X.shape)
     Y = X @ rng.standard_normal((X.shape[1], width)).astype(X.dtype)
     for _ in range(power_iterations):
-        Y, _ = lu(Y, permute_l=True)
-        Y, _ = lu(X.T @ Y, permute_l=True)
+        Y = lu(Y, permute_l=True)[0]
+        Y = lu(X.T @ Y, permute_l=True)[0]
         Y = X @ Y
     Q, _ = np.linalg.qr(Y)
     U, s, Vt = np.linalg.svd((X.T @ Q).T, full_matrices=False)
