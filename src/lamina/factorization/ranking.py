@@ -72,7 +72,7 @@ def recall(
 def hit_rate(recommended: Int[np.ndarray, "q n"], relevant: Any, k: int) -> Float[np.ndarray, " q"]:
     """Return 1 where a relevant item is among the first k, else 0."""
     hits, R = _hits_within(recommended, relevant, k)
-    return _known(hits.any(axis=1).astype(np.float64), R)
+    return _known(np.asarray(hits.any(axis=1), np.float64), R)
 
 
 def reciprocal_rank(
