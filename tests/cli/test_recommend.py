@@ -1,12 +1,17 @@
 """Models of users and items on the command line: fit, recommend, evaluate, predict, refusals."""
 
 import re
+import sys
+import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import lamina as library
+from lamina.cli.main import main
 
 RATINGS = (
     "fit u.data --model ratings --columns user,item,rating --rank 2 --quiet --out m.safetensors"
@@ -33,24 +38,20 @@ def write_clicks(path):
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(tmp_path_factory, compiled_programs):
     """Return a folder with model files of ratings and of clicks, and what their fits printed."""
-    import subprocess
-    import sys
-
     folder, printed = tmp_path_factory.mktemp("shop"), []
     write_ratings(folder / "u.data")
     write_clicks(folder / "clicks.parquet")
-    clicks = (
-        "fit clicks.parquet --model implicit --user user_id --item item_id --rank 2 --solver exact"
-    )
-    for command in (RATINGS, f"{clicks} --iterations 9 --out shop.safetensors"):
-        done = subprocess.run(
-            [sys.executable, "-m", "lamina.cli.main", *command.split()],
-            check=True, cwd=folder, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert done.stderr == ""
-        printed.append(done.stdout)
+    clicks = "fit clicks.parquet --model implicit --user user_id --item item_id --rank 2"
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.chdir(folder)
+        for command in (RATINGS, f"{clicks} --solver exact --iterations 9 --out shop.safetensors"):
+            patch.setattr(sys, "argv", ["lamina", *command.split()])
+            with redirect_stdout(StringIO()) as text, pytest.raises(SystemExit) as end:
+                main()
+            assert not end.value.code
+            printed.append(text.getvalue())
     return folder, printed
 
 
