@@ -102,38 +102,27 @@ def solve_rows(
     """
     check_choice("solver", solver, SOLVERS)
     check_number("steps", steps, at_least=0, whole=True)
-    indptr = np.asarray(indptr)
-    n, (k, d) = len(indptr) - 1, Y.shape
-    _check_structure(indptr, indices, k)
-    _check_shapes(
-        {
-            "weight": weight,
-            "rhs": rhs,
-            "ridge": ridge,
-            "start": start,
-            "column_ridge": column_ridge,
-        },
-        {
-            "weight": indices.shape,
-            "rhs": indices.shape,
-            "ridge": (n,),
-            "start": (n, d),
-            "column_ridge": (d,),
-        },
-    )
-    Y, weight, rhs, ridge, start = (
-        None if array is None else jnp.asarray(array, jnp.float32)
-        for array in (Y, weight, rhs, ridge, start)
-    )
+    starts = np.asarray(indptr)
+    n, (k, d) = len(starts) - 1, Y.shape
+    _check_structure(starts, indices, k)
+    e = indices.shape
+    _check_shape("weight", weight, e)
+    _check_shape("rhs", rhs, e)
+    _check_shape("ridge", ridge, (n,))
+    _check_shape("start", start, (n, d))
+    _check_shape("column_ridge", column_ridge, (d,))
+    Y, rhs, ridge = (jnp.asarray(array, jnp.float32) for array in (Y, rhs, ridge))
+    weight = None if weight is None else jnp.asarray(weight, jnp.float32)
+    start = None if start is None else jnp.asarray(start, jnp.float32)
     indices = jnp.asarray(indices, jnp.int32)
     shared = _shared(Y, ridge, gramian_weight, column_ridge)
-    if shared.T is not None:
-        Y = _product(Y, shared.T)
-        start = None if start is None else _product(start, shared.inverse.T)
-    solve = native.solve_diagonal if native.is_active() else _solve_diagonal
+    if shared.basis is not None:
+        Y = _product(Y, shared.basis.T)
+        start = None if start is None else _product(start, shared.basis.inverse.T)
     p, q = (jnp.asarray(array, jnp.float32) for array in (shared.p, shared.q))
-    X = solve(Y, indptr, indices, weight, rhs, ridge, p, q, start, solver, int(steps))
-    return X if shared.T is None else _product(X, shared.T.T)
+    solve = native.solve_diagonal if native.is_active() else _solve_diagonal
+    X = solve(Y, starts, indices, weight, rhs, ridge, p, q, start, solver, int(steps))
+    return X if shared.basis is None else _product(X, shared.basis.T.T)
 
 
 def _check_structure(indptr, indices, k):
@@ -149,17 +138,20 @@ def _check_structure(indptr, indices, k):
             raise InputError(f"indices expected rows of Y, 0 to {k - 1}, got {least} to {most}.")
 
 
-def _check_shapes(arrays, shapes):
-    for name, array in arrays.items():
-        if array is not None and np.shape(array) != shapes[name]:
-            raise InputError(f"{name} expected shape {shapes[name]}, got {np.shape(array)}.")
+def _check_shape(name, array, shape):
+    if array is not None and np.shape(array) != shape:
+        raise InputError(f"{name} expected shape {shape}, got {np.shape(array)}.")
+
+
+class _Basis(NamedTuple):
+    T: np.ndarray
+    inverse: np.ndarray
 
 
 class _Shared(NamedTuple):
-    """What all rows share, made diagonal; ``T`` and its inverse are None for the identity."""
+    """What all rows share, made diagonal by ``basis``; None is the identity."""
 
-    T: np.ndarray | None
-    inverse: np.ndarray | None
+    basis: _Basis | None
     p: np.ndarray
     q: np.ndarray
 
@@ -174,13 +166,13 @@ def _shared(Y, ridge, gramian_weight, column_ridge) -> _Shared:
     d = Y.shape[1]
     c = np.ones(d) if column_ridge is None else np.asarray(column_ridge, np.float64)
     if gramian_weight == 0:
-        return _Shared(None, None, np.zeros(d), c)
+        return _Shared(None, np.zeros(d), c)
     gramian = gramian_weight * np.asarray(_product(Y.T, Y), np.float64)
     if not np.isfinite(gramian).all():  # then so is every row, and no basis makes it better
-        return _Shared(None, None, np.full(d, np.nan), c)
+        return _Shared(None, np.full(d, np.nan), c)
     if (c == c[:1]).all():
         values, T = np.linalg.eigh(gramian)
-        return _Shared(T, T.T, np.maximum(values, 0), c)
+        return _Shared(_Basis(T, T.T), np.maximum(values, 0), c)
     tau = float(jnp.mean(ridge)) or 1.0
     M = gramian + tau * np.diag(c)
     scale = np.sqrt(np.where(np.diag(M) > 0, np.diag(M), 1))
@@ -190,7 +182,7 @@ def _shared(Y, ridge, gramian_weight, column_ridge) -> _Shared:
     q, R = np.linalg.eigh(whitening.T @ (c[:, None] * whitening))
     q = np.maximum(q, 0)
     inverse = R.T @ (np.outer(root, scale) * V.T)
-    return _Shared(whitening @ R, inverse, np.maximum(1 - tau * q, 0), q)
+    return _Shared(_Basis(whitening @ R, inverse), np.maximum(1 - tau * q, 0), q)
 
 
 @jax.jit

@@ -65,11 +65,10 @@ def top_n(
         raise InputError(f"Y expected {d} columns as U has, got {Y.shape[1]}.")
     if bias is not None:
         bias = jnp.asarray(bias, jnp.float32)
-    if exclude is not None:
-        exclude = _checked(*exclude, q)
+    excluded = None if exclude is None else _checked(*exclude, q)
     if native.is_active() and q * k * d:
-        return native.top_n(U, Y, int(n), exclude, bias)
-    return _top_n(U, Y, int(n), exclude, bias)
+        return native.top_n(U, Y, int(n), excluded, bias)
+    return _top_n(U, Y, int(n), excluded, bias)
 
 
 def _checked(indptr, indices, q):

@@ -19,7 +19,7 @@ def top_n(
     U: Float[Array, "q d"],
     Y: Float[Array, "k d"],
     n: int,
-    exclude: tuple[Int[Array, " q+1"], Int[Array, " e"]] | None,
+    exclude: tuple[Int[np.ndarray, " q+1"], Int[np.ndarray, " e"]] | None,
     bias: Float[Array, " k"] | None,
 ) -> tuple[Int[Array, "q n"], Float[Array, "q n"]]:
     """Return the n greatest entries of each row of ``U Yᵀ + 1 bᵀ``, best first."""
