@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import descent, memory, networks, prediction, startup
+from benchmarks import descent, factorization, memory, networks, prediction, startup
 from benchmarks.case import Case, Options
 from benchmarks.interleave import apart
 from benchmarks.machine import Neighbours, machine
@@ -19,7 +19,14 @@ from benchmarks.page import COMMAND, page
 CASES: dict[str, Case] = {
     case.name: case
     for case in sorted(
-        (*networks.CASES.values(), startup.CASE, *memory.CASES, prediction.CASE, descent.CASE),
+        (
+            *networks.CASES.values(),
+            startup.CASE,
+            *memory.CASES,
+            prediction.CASE,
+            descent.CASE,
+            *factorization.CASES,
+        ),
         key=lambda case: case.name,
     )
 }

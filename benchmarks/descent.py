@@ -136,4 +136,4 @@ def check_weights(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
         sys.exit(f"Case (l) expected weights within {TOLERANCE} of optax's, got {apart:.1e} apart.")
 
 
-CASE = Descent("l", (784, 1024, 1536, 1024, 10), 20)
+CASE = Descent("n", (784, 1024, 1536, 1024, 10), 20)

@@ -33,6 +33,8 @@ SOURCES = (
     "normalization.cc",
     "embedding.cc",
     "descent.cc",
+    "least_squares.cc",
+    "top_n.cc",
 )
 CHECK = ("tests/check.cc", "processor.cc")
 INSTRUCTION_SETS = {

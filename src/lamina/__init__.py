@@ -48,6 +48,8 @@ _HOME = {
     "CharacterModel": "estimators.language",
     "Checkpoint": "formats.checkpoints",
     "Forecaster": "estimators.forecaster",
+    "ImplicitFactorization": "estimators.implicit",
+    "RatingFactorization": "estimators.ratings",
     "LinearClassifier": "estimators.linear",
     "LinearRegressor": "estimators.linear",
     "MLPClassifier": "estimators.perceptron",
@@ -56,6 +58,8 @@ _HOME = {
     "RecurrentRegressor": "estimators.recurrent",
     "NetworkClassifier": "estimators.network",
     "NetworkRegressor": "estimators.network",
+    "NonnegativeFactorization": "estimators.topics",
+    "TruncatedSVD": "estimators.topics",
     "load": "estimators.persistence",
     "use_compilation_cache": "cache",
 }
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
     from lamina.estimators.convolutional import ConvClassifier as ConvClassifier
     from lamina.estimators.convolutional import ConvRegressor as ConvRegressor
     from lamina.estimators.forecaster import Forecaster as Forecaster
+    from lamina.estimators.implicit import ImplicitFactorization as ImplicitFactorization
     from lamina.estimators.language import CharacterModel as CharacterModel
     from lamina.estimators.linear import LinearClassifier as LinearClassifier
     from lamina.estimators.linear import LinearRegressor as LinearRegressor
@@ -76,8 +81,11 @@ if TYPE_CHECKING:
     from lamina.estimators.perceptron import MLPClassifier as MLPClassifier
     from lamina.estimators.perceptron import MLPRegressor as MLPRegressor
     from lamina.estimators.persistence import load as load
+    from lamina.estimators.ratings import RatingFactorization as RatingFactorization
     from lamina.estimators.recurrent import RecurrentClassifier as RecurrentClassifier
     from lamina.estimators.recurrent import RecurrentRegressor as RecurrentRegressor
+    from lamina.estimators.topics import NonnegativeFactorization as NonnegativeFactorization
+    from lamina.estimators.topics import TruncatedSVD as TruncatedSVD
     from lamina.formats.checkpoints import Checkpoint as Checkpoint
     from lamina.layers import GRU as GRU
     from lamina.layers import LSTM as LSTM

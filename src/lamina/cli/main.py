@@ -11,7 +11,17 @@ from typing import Annotated
 
 import typer
 
-from lamina.cli.commands import datasets, demo, evaluate, fit, generate, inspect, plan, predict
+from lamina.cli.commands import (
+    datasets,
+    demo,
+    evaluate,
+    fit,
+    generate,
+    inspect,
+    plan,
+    predict,
+    recommend,
+)
 from lamina.errors import LaminaError
 
 app = typer.Typer(
@@ -24,6 +34,7 @@ app = typer.Typer(
 app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("recommend")(recommend.recommend)
 app.command("generate")(generate.generate)
 app.command("plan")(plan.plan)
 app.command("inspect")(inspect.inspect)

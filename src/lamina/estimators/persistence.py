@@ -13,13 +13,18 @@ import numpy as np
 import lamina
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.estimators.base import NetworkEstimator
+from lamina.estimators.contract import Estimator
 from lamina.estimators.convolutional import ConvClassifier, ConvRegressor
+from lamina.estimators.factorization import Factorization
 from lamina.estimators.forecaster import Forecaster
+from lamina.estimators.implicit import ImplicitFactorization
 from lamina.estimators.language import CharacterModel
 from lamina.estimators.linear import LinearClassifier, LinearRegressor
 from lamina.estimators.network import NetworkClassifier, NetworkRegressor
 from lamina.estimators.perceptron import MLPClassifier, MLPRegressor
+from lamina.estimators.ratings import RatingFactorization
 from lamina.estimators.recurrent import RecurrentClassifier, RecurrentRegressor
+from lamina.estimators.topics import Decomposition, NonnegativeFactorization, TruncatedSVD
 from lamina.formats.encoders import encoder_from_document
 from lamina.formats.model_file import check_arrays, read_model, write_model
 from lamina.functions.losses import LOSSES, Loss
@@ -33,6 +38,10 @@ ESTIMATORS: dict[str, type] = {
         ConvRegressor,
         CharacterModel,
         Forecaster,
+        ImplicitFactorization,
+        RatingFactorization,
+        NonnegativeFactorization,
+        TruncatedSVD,
         RecurrentClassifier,
         RecurrentRegressor,
         LinearClassifier,
@@ -45,8 +54,12 @@ ESTIMATORS: dict[str, type] = {
 }
 
 
-def save(estimator: NetworkEstimator, path: str | Path) -> None:
-    """Write a fitted estimator to ``path``; see `NetworkEstimator.save`."""
+def save(estimator: NetworkEstimator | Factorization | Decomposition, path: str | Path) -> None:
+    """Write a fitted estimator to ``path``; see its own `save`.
+
+    One that is no network says what it has learned by ``_learned`` (JSON values) and ``_arrays``,
+    and takes both back by ``_adopt``.
+    """
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
         raise InputError(
@@ -54,10 +67,16 @@ def save(estimator: NetworkEstimator, path: str | Path) -> None:
         )
     if not hasattr(estimator, "weights_"):
         raise InputError(f"save expected a fitted {name}, got one without weights. Call fit first.")
-    document = {
+    document: dict[str, Any] = {
         "estimator": name,
         "lamina": lamina.__version__,
         "parameters": parameters(estimator),
+        "history": estimator.history_,  # type: ignore[union-attr]
+    }
+    if not isinstance(estimator, NetworkEstimator):
+        write_model(path, document | {"learned": estimator._learned()}, estimator._arrays())
+        return
+    document |= {
         "network": to_document(estimator.network_),
         "input_shape": list(estimator.input_shape_),
         "loss": _loss_document(estimator.loss_),
@@ -65,7 +84,6 @@ def save(estimator: NetworkEstimator, path: str | Path) -> None:
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": _names(estimator),
         "target_names": getattr(estimator, "target_names_", None),
-        "history": estimator.history_,
         "target": estimator._learned(),
     }
     arrays = {f"weights/{key}": value for key, value in flatten(estimator.weights_).items()}
@@ -96,15 +114,18 @@ def load(path: str | Path) -> Any:
         ) from None
 
 
-def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> NetworkEstimator:
+def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     name = check_choice("estimator in the model file", document["estimator"], ESTIMATORS)
     cls = ESTIMATORS[name]
     known = {field.name for field in dataclasses.fields(cls)}
     parameters = {k: _value(k, v) for k, v in document["parameters"].items() if k in known}
     estimator = cls(**parameters)
+    estimator.history_ = {name: list(values) for name, values in document["history"].items()}
+    if not issubclass(cls, NetworkEstimator):
+        estimator._adopt(document["learned"], arrays)
+        return estimator
     estimator.network_ = from_document(document["network"])
     estimator.loss_ = _loss(document["loss"])
-    estimator.history_ = {name: list(values) for name, values in document["history"].items()}
     estimator.n_features_in_ = operator.index(document["n_features_in"])
     if document["feature_names_in"] is not None:
         estimator.feature_names_in_ = np.array(document["feature_names_in"], dtype=object)
@@ -173,7 +194,7 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
     return tree
 
 
-def parameters(estimator: NetworkEstimator) -> dict[str, Any]:
+def parameters(estimator: Estimator) -> dict[str, Any]:
     """Return the constructor parameters that are data."""
     kept = {}
     for name, value in estimator.get_params().items():

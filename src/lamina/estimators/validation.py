@@ -73,6 +73,27 @@ def check_samples(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndar
     return check_matrix(estimator, X.reshape(len(X), -1), dtype, reset=reset).reshape(X.shape)
 
 
+def check_dense_or_sparse(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Return ``X`` as a C-ordered array or, if it is sparse, as CSR of the same kind.
+
+    float32 stays float32, all else is float64. Otherwise as `check_matrix`.
+    """
+    if _is_clean(X):
+        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        return check_matrix(estimator, X, dtype, reset=reset)
+    from sklearn.utils.validation import validate_data
+
+    kinds = [np.float64, np.float32]
+    with _as_input_error():
+        found: Any = validate_data(
+            estimator, X, reset=reset, dtype=kinds, accept_sparse="csr", order="C"
+        )
+    if not isinstance(found, np.ndarray) and not found.has_canonical_format:
+        found = found.copy()
+        found.sum_duplicates()
+    return found
+
+
 @contextmanager
 def _as_input_error() -> Iterator[None]:
     """Raise scikit-learn's complaints about input as ours, in its words."""

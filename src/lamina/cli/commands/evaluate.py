@@ -28,18 +28,33 @@ def evaluate(
     png: Annotated[
         Path | None, typer.Option(help="Draw the confusion matrix into this file.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="For models of users and items: how long lists are measured, 10,20,50."),
+    ] = None,
 ) -> None:
     """Measure a saved model: loss and accuracy, by class; or errors and R²."""
     from lamina.cache import use_compilation_cache
     from lamina.cli import data as sources
     from lamina.cli import measure, show, training
     from lamina.cli import reading as readings
+    from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
     from lamina.formats.read import has_test_part
 
     show.warnings_as_lines()
     estimator = load(model)
     use_compilation_cache()
+    if isinstance(estimator, Factorization):
+        from lamina.cli import recommending
+
+        training.refuse(
+            "a model of rows", "one of users and items", target=target, size=size,
+            skip_bad=skip_bad, png=png, series_id=series_id, time=time,
+        )  # fmt: skip
+        recommending.evaluate(estimator, model, data, recommending.positions(at))
+        return
+    training.refuse("a model of users and items", type(estimator).__name__, at=at)
     if type(estimator).__name__ == "Forecaster":
         from lamina.cli import forecasting
 

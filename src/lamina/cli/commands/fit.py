@@ -27,8 +27,12 @@ _convolutional = partial(typer.Option, rich_help_panel="Network: conv")
 _recurrent = partial(typer.Option, rich_help_panel="Network: lstm, gru, rnn")
 _forecast = partial(typer.Option, rich_help_panel="Forecast")
 _series = partial(typer.Option, rich_help_panel="Data: series, texts and sounds")
+_pairs = partial(typer.Option, rich_help_panel="Users and items: ratings, implicit")
 _training = partial(typer.Option, rich_help_panel="Training")
 _output = partial(typer.Option, rich_help_panel="Output")
+
+FACTORIZATIONS = ("ratings", "implicit")
+"""Families of models of users and items."""
 
 TASKS = ("auto", "classify", "regress")
 
@@ -88,8 +92,9 @@ def fit(
     model: Annotated[
         str | None,
         _network(
-            help=f"The network: {', '.join(MODELS)}. If left out mlp; lstm for series and "
-            "texts, gru for a forecast."
+            help=f"The network: {', '.join(MODELS)}; or for users and items "
+            f"{', '.join(FACTORIZATIONS)}. If left out mlp; lstm for series and texts, gru for a "
+            "forecast."
         ),
     ] = None,
     hidden: Annotated[str | None, _network(help="Units of each hidden layer: 256,128.")] = None,
@@ -125,6 +130,28 @@ def fit(
     exogenous: Annotated[
         str | None,
         _forecast(help="Columns to read beside the forecast ones: a,b or all."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        _pairs(help="The file's columns: USER,ITEM,VALUE; or names for a file without a header."),
+    ] = None,
+    user: Annotated[str | None, _pairs(help="The column of users.")] = None,
+    item: Annotated[str | None, _pairs(help="The column of items.")] = None,
+    value: Annotated[str | None, _pairs(help="The column of ratings, or of counts.")] = None,
+    duplicates: Annotated[
+        str | None, _pairs(help="Pairs that come twice: error (usual), sum, mean, last.")
+    ] = None,
+    rank: Annotated[int | None, _pairs(help="Length of the vectors.")] = None,
+    iterations: Annotated[int | None, _pairs(help="Of the alternating solvers.")] = None,
+    solver: Annotated[
+        str | None, _pairs(help="For ratings bayes, als, sgd; for implicit cg, exact, bpr.")
+    ] = None,
+    unobserved_weight: Annotated[
+        float | None, _pairs(help="implicit: the weight of what was not seen.")
+    ] = None,
+    regularization: Annotated[float | None, _pairs(help="implicit: the L2 penalty.")] = None,
+    exponent: Annotated[
+        float | None, _pairs(help="How the L2 penalty grows with a row's interactions.")
     ] = None,
     average_weights: Annotated[
         float | None, _training(help="Decay of the weights' moving average, such as 0.999.")
@@ -171,7 +198,7 @@ def fit(
     ] = None,
     quiet: Annotated[bool, _output("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Train a network on a file and save it."""
+    """Train a network, or a model of users and items, on a file and save it."""
     from lamina.cli import data as sources
     from lamina.cli import measure, show, training
     from lamina.cli import reading as readings
@@ -195,10 +222,21 @@ def fit(
         checkpoint=training.folder_of_the_run(checkpoint, resume),
         callbacks=training.watchers(metrics),
     )  # fmt: skip
+    of_pairs = {"columns": columns, "user": user, "item": item, "value": value}
+    of_pairs |= {"duplicates": duplicates, "rank": rank, "iterations": iterations, "solver": solver}
+    of_pairs |= {"unobserved_weight": unobserved_weight, "regularization": regularization}
+    of_pairs |= {"exponent": exponent}
     path = _writable(out, data)
     of_rows = {"target": target, "test": test, "validation": validation, "drop": drop}
     of_rows |= {"size": size, "skip_bad": skip_bad, "series_id": series_id, "text": text}
     of_rows |= {"unknown": unknown, "sound": sound, "frame": frame, "hop": hop, "bands": bands}
+    if model in FACTORIZATIONS:
+        others = {"generate_level": generate_level, "forecast": forecast, "exogenous": exogenous}
+        del of_rows["test"]
+        training.refuse("a labelled data set", "users and items", time=time, **of_rows, **others)
+        _fit_pairs(data, model, of_pairs, settings, path, test, test_fraction)
+        return
+    training.refuse("--model ratings or implicit", model or "another", **of_pairs)
     if generate_level is not None:
         of_series = {"time": time, "forecast": forecast, "exogenous": exogenous}
         training.refuse("a labelled data set", "a text to learn to write", **of_rows, **of_series)
@@ -251,10 +289,33 @@ def _check_family(told: str | None, generate_level: str | None, forecast: str | 
     if told is None:
         return
     if forecast is None and generate_level is None:
-        check_choice("--model", told, MODELS)
+        check_choice("--model", told, (*MODELS, *FACTORIZATIONS))
     elif told not in CELLS:
         task = "--generate-level" if forecast is None else "--forecast"
         raise InputError(f"{task} expected --model {', '.join(CELLS)}, got {told!r}.")
+
+
+def _fit_pairs(
+    data: str,
+    model: str,
+    of_pairs: dict[str, Any],
+    settings: dict[str, Any],
+    path: Path,
+    test: str | None,
+    test_fraction: float,
+) -> None:
+    """Measure a model of users and items, fit it on all of the file and save it."""
+    from lamina.cache import use_compilation_cache
+    from lamina.cli import recommending
+
+    names = ("columns", "user", "item", "value")
+    columns, *others = (of_pairs.pop(name) for name in names)
+    named = recommending.columns_named(_words(columns), *others)
+    use_compilation_cache()
+    recommending.fit(
+        data, model, named, settings | of_pairs, path, test, test_fraction,
+        settings["random_state"],
+    )  # fmt: skip
 
 
 def _fit_series(

@@ -37,7 +37,7 @@ def inspect(
     show.line("model", repr(estimator))
     if hasattr(estimator, "classes_"):
         show.line("classes", ", ".join(map(str, estimator.classes_[:20])))
-    names = estimator.target_names_
+    names = getattr(estimator, "target_names_", None)
     if names:
         show.line("target", ", ".join(names))
     history = estimator.history_

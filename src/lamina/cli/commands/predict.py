@@ -48,6 +48,7 @@ def predict(
     from lamina.cli import reading as readings
     from lamina.cli import show, training
     from lamina.cli.data import size_for
+    from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
     from lamina.formats.read import has_test_part, read
     from lamina.formats.tables import write_predictions
@@ -55,6 +56,15 @@ def predict(
     show.warnings_as_lines()
     estimator = load(model)
     use_compilation_cache()
+    if isinstance(estimator, Factorization):
+        from lamina.cli import recommending
+
+        training.refuse(
+            "a model of rows", "one of users and items", proba=proba, size=size,
+            skip_bad=skip_bad, series_id=series_id, time=time, unknown=unknown, horizon=horizon,
+        )  # fmt: skip
+        recommending.predict(estimator, data, out)
+        return
     if type(estimator).__name__ == "Forecaster":
         from lamina.cli import forecasting
 

@@ -12,9 +12,11 @@ from lamina.kernels.native.convolution import supports as supports_convolution
 from lamina.kernels.native.dense import dense
 from lamina.kernels.native.descent import descend
 from lamina.kernels.native.embedding import embedding
+from lamina.kernels.native.least_squares import solve_diagonal
 from lamina.kernels.native.library import is_active
 from lamina.kernels.native.normalization import batch_norm
 from lamina.kernels.native.recurrence import sweep
+from lamina.kernels.native.top_n import top_n
 
 __all__ = [
     "batch_norm",
@@ -25,6 +27,8 @@ __all__ = [
     "explanation",
     "is_active",
     "is_faster",
+    "solve_diagonal",
     "supports_convolution",
     "sweep",
+    "top_n",
 ]

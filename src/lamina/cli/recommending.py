@@ -1,0 +1,297 @@
+"""Models of users and items for the commands: fit, measure, lists to a table or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lamina.cli import show, training
+from lamina.errors import InputError, check_number
+from lamina.estimators.factorization import USERS_AT_ONCE, Factorization
+from lamina.estimators.iterations import progress_bar
+from lamina.estimators.ratings import RatingFactorization
+from lamina.factorization.interactions import frame_columns
+from lamina.factorization.recommendations import Recommendations
+from lamina.factorization.splits import hold_out
+from lamina.formats.files import written_whole
+from lamina.formats.pairs import read_pairs
+from lamina.formats.tables import table_suffix
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODELS = {"ratings": "RatingFactorization", "implicit": "ImplicitFactorization"}
+"""Estimators by the name of their family."""
+
+
+def columns_named(
+    columns: Sequence[str] | None, user: str | None, item: str | None, value: str | None
+) -> tuple[str, ...] | None:
+    """Return the columns as ``--columns``, or ``--user``, ``--item`` and ``--value``, name them."""
+    given = {"--user": user, "--item": item, "--value": value}
+    told = [name for name, column in given.items() if column is not None]
+    if columns is not None:
+        if told:
+            raise InputError(
+                f"{told[0]} expected no --columns beside it, got {','.join(columns)}. "
+                "Name columns in one way."
+            )
+        return tuple(columns)
+    if not told:
+        return None
+    if user is None or item is None:
+        raise InputError(
+            f"{told[0]} expected both --user and --item, got one of them. Name both columns."
+        )
+    return (user, item) if value is None else (user, item, value)
+
+
+def fit(
+    data: str,
+    name: str,
+    columns: tuple[str, ...] | None,
+    settings: dict[str, Any],
+    path: Path,
+    test: str | None,
+    test_fraction: float,
+    seed: int,
+) -> None:
+    """Measure a model on held-out interactions, fit it on all of them, and save it.
+
+    Parameters
+    ----------
+    data : str
+        The file.
+    name : str
+        A key of `MODELS`.
+    columns : tuple of str or None
+        The file's columns.
+    settings : dict
+        Of the estimator.
+    path : Path
+        Where to save it.
+    test : str or None
+        A file to measure on.
+    test_fraction : float
+        What share of each user's interactions to hold out where there is none; 0 for no test.
+    seed : int
+        Of the split.
+    """
+    frame: Any = read_pairs(data, columns)
+    named = frame_columns(frame, columns)
+    if name == "ratings" and len(named) < 3:
+        raise InputError(
+            f"{data} expected a column of ratings, got {', '.join(map(str, named))} only. Name it: "
+            "--columns USER,ITEM,RATING; for interactions without ratings use --model implicit."
+        )
+    frame = frame[named]
+    settings = settings | {"columns": tuple(named)}
+
+    def fitted(rows: Any) -> Factorization:
+        estimator = training.estimator_of(MODELS[name], settings)
+        estimator.fit(rows)
+        return estimator
+
+    if test is not None:
+        held_out: Any = read_pairs(test, columns)[named]
+        show.line("data", f"{data}: {len(frame):,} interactions")
+        estimator = fitted(frame)
+        _report(estimator)
+        show.line("test", headline(estimator, held_out))
+    elif test_fraction:
+        split = hold_out(frame[named[0]].to_numpy(), fraction=test_fraction, random_state=seed)
+        if not len(split.test):
+            raise InputError(
+                f"--test-fraction expected to hold out interactions, got {test_fraction} of "
+                f"{len(frame):,} where few users have two. Use --test-fraction 0."
+            )
+        train, held_out = frame.iloc[split.train], frame.iloc[split.test]
+        show.line("data", f"{data}: {len(train):,} to train on, {len(held_out):,} not")
+        measured = fitted(train)
+        show.line("test", headline(measured, held_out))
+        estimator = fitted(frame)
+        _report(estimator)
+        show.line("fitted", f"again, with the same settings, on all {len(frame):,} interactions")
+    else:
+        show.line("data", f"{data}: {len(frame):,} interactions")
+        estimator = fitted(frame)
+        _report(estimator)
+    training.save(estimator, path)
+
+
+def headline(estimator: Factorization, held_out: pd.DataFrame) -> str:
+    """Return the figures that matter: errors of ratings, or how good lists of ten are."""
+    if isinstance(estimator, RatingFactorization):
+        found = estimator.evaluate(held_out)
+        return (
+            f"RMSE {found['rmse']:.4f}, mean |error| {found['mae']:.4f} on "
+            f"{found['ratings']:,.0f} ratings"
+        )
+    found = estimator.rank_figures(held_out)
+    return (
+        f"NDCG@10 {found['ndcg@10']:.4f}, recall@10 {found['recall@10']:.4f} for "
+        f"{found['users']:,.0f} users"
+    )
+
+
+def _report(estimator: Any) -> None:
+    users, items, rank = len(estimator.users_), len(estimator.items_), estimator.rank
+    shape = f"{users:,} users × {items:,} items, rank {rank}"
+    show.line("model", f"{type(estimator).__name__}, {shape}")
+    history = estimator.history_
+    skipped = ("iteration", "epoch", "seconds", "learning_rate", "gradient_norm")
+    shown = {name: values[-1] for name, values in history.items() if name not in skipped}
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+    steps = "epochs" if "epoch" in history else "iterations"
+    seconds = sum(history["seconds"])
+    show.line("trained", f"{len(history['loss'])} {steps} in {seconds:.1f} s: {figures}")
+
+
+def evaluate(estimator: Factorization, model: Path, data: str, at: Sequence[int] | None) -> None:
+    """Print a saved model's figures on held-out interactions."""
+    frame = read_pairs(data, estimator.columns)
+    show.line("model", f"{model}: {type(estimator).__name__}")
+    show.line("data", f"{data}: {len(frame):,} interactions")
+    if isinstance(estimator, RatingFactorization):
+        found = estimator.evaluate(frame)
+        show.line("result", headline(estimator, frame))
+        if found["unknown"]:
+            show.line("unknown", f"{found['unknown']:,.0f} with a user or item not in training")
+        if at is None:
+            return
+    lengths = tuple(at or (10,))
+    found = estimator.rank_figures(frame, at=lengths)
+    names = [key.removesuffix(f"@{lengths[0]}") for key in found if key.endswith(f"@{lengths[0]}")]
+    rows = [[name, *(f"{found[f'{name}@{k}']:.4f}" for k in lengths)] for name in names]
+    title = f"means over {found['users']:,.0f} users"
+    if found["unknown_users"]:
+        title += f", {found['unknown_users']:,.0f} of them unknown: they get the most popular items"
+    show.console().print(show.table(["metric", *(f"@{k}" for k in lengths)], rows, title))
+    if found["seen"]:
+        show.line(
+            "note",
+            f"{found['seen']:,.0f} of the relevant items were in training too: they are not "
+            "recommended again, and so count as missed.",
+        )
+
+
+def predict(estimator: Factorization, data: str, out: Path | None) -> None:
+    """Write the score of each pair in a file."""
+    names = None if estimator.columns is None else tuple(estimator.columns)[:2]
+    frame = read_pairs(data, names)
+    pairs = frame[frame_columns(frame, names)[:2]]
+    title = "rating" if isinstance(estimator, RatingFactorization) else "score"
+    made = pairs.assign(**{title: estimator.predict(pairs)})
+    if out is None:
+        print(made.to_csv(index=False), end="")
+        return
+    _write(out, iter([made]))
+    show.line("saved", f"{out}: {len(made):,} predictions of {title}")
+
+
+def recommend(
+    estimator: Factorization,
+    users: Sequence[str],
+    similar_to: Sequence[str],
+    everyone: bool,
+    n: int,
+    include_seen: bool,
+    out: Path | None,
+    quiet: bool,
+) -> None:
+    """Print or write lists of items: for users, for all of them, or of items alike."""
+    check_number("-n", n, at_least=1, whole=True)
+    ways = [bool(users), bool(similar_to), everyone]
+    if sum(ways) != 1:
+        raise InputError(
+            f"recommend expected one of --user, --similar-to and --all, got {sum(ways)} of them."
+        )
+    if everyone:
+        _recommend_all(estimator, n, include_seen, out, quiet)
+        return
+    if users:
+        queries = estimator._users.read(users)
+        found = estimator.recommend(queries, n, exclude_seen=not include_seen)
+    else:
+        found = estimator.similar_items(estimator._items.read(similar_to), n)
+    if out is None:
+        _print(found)
+        return
+    _write(out, iter([found.to_frame()]))
+    show.line("saved", f"{out}: {len(found):,} lists of up to {n} items")
+
+
+def _recommend_all(
+    estimator: Factorization, n: int, include_seen: bool, out: Path | None, quiet: bool
+) -> None:
+    total = len(estimator.users_)
+    with progress_bar(total, "users", verbose=not quiet and out is not None) as moved:
+
+        def frames() -> Iterator[pd.DataFrame]:
+            lists = estimator.recommend_all(n, exclude_seen=not include_seen)
+            for number, part in enumerate(lists, start=1):
+                yield part.to_frame()
+                moved(min(number * USERS_AT_ONCE, total))
+
+        if out is None:
+            for number, frame in enumerate(frames()):
+                print(frame.to_csv(index=False, header=number == 0), end="")
+            return
+        _write(out, frames())
+    show.line("saved", f"{out}: lists of up to {n} items for {total:,} users")
+
+
+def _print(found: Recommendations) -> None:
+    for each in found:
+        rows = [
+            [rank, item, f"{score:.4g}"]
+            for rank, (item, score) in enumerate(zip(each.items, each.scores, strict=True), start=1)
+        ]
+        if found.kind == "item":
+            title, last = f"like item {each.query}", "cosine"
+        elif each.popular:
+            title = f"nothing is known of user {each.query}: the most popular items"
+            last = "users"
+        else:
+            title, last = f"for user {each.query}", "score"
+        show.console().print(show.table(["rank", "item", last], rows, title))
+
+
+def _write(path: Path, frames: Iterable[pd.DataFrame]) -> None:
+    """Write frames one below the other; the file appears whole or not at all."""
+    suffix = table_suffix(path)
+    with written_whole(path) as draft:
+        if suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            writer = None
+            try:
+                for frame in frames:
+                    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+                    writer = writer or pyarrow.parquet.ParquetWriter(draft, table.schema)
+                    writer.write_table(table)
+            finally:
+                if writer is not None:
+                    writer.close()
+            return
+        import gzip
+
+        between = "\t" if suffix.startswith(".tsv") else ","
+        opened: Any = gzip.open if suffix.endswith(".gz") else open
+        with opened(draft, "wt", encoding="utf-8", newline="") as text:
+            for number, frame in enumerate(frames):
+                frame.to_csv(text, sep=between, index=False, header=number == 0)
+
+
+def positions(text: str | None) -> tuple[int, ...] | None:
+    """Return the lengths that ``--at 10,20`` names."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise InputError(f"--at expected lengths of lists like 10,20,50; got {text!r}.")
+    return tuple(int(part) for part in np.unique(np.array(parts, np.int64)))

@@ -1,0 +1,169 @@
+"""Models of users and items on the command line: fit, recommend, evaluate, predict, refusals."""
+
+import re
+import sys
+import warnings
+from contextlib import redirect_stdout
+from io import StringIO
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lamina as library
+from lamina.cli.main import main
+
+RATINGS = (
+    "fit u.data --model ratings --columns user,item,rating --rank 2 --quiet --out m.safetensors"
+)
+
+
+def write_ratings(path):
+    """Write ratings of 20 users for 15 items as MovieLens does, without a header."""
+    rng = np.random.default_rng(0)
+    rows, cols = np.divmod(rng.permutation(300)[:200], 15)
+    truth = 3 + np.sin(rows) * np.cos(cols) * 2
+    lines = [
+        f"{u + 1}\t{i + 1}\t{round(r)}\t88125" for u, i, r in zip(rows, cols, truth, strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_clicks(path):
+    """Write two groups of users, each with most of its own items, as a table."""
+    users, items = np.divmod(np.arange(20 * 12), 12)
+    own = ((users < 10) == (items < 6)) & (np.random.default_rng(0).random(240) < 0.8)
+    names = [f"thing {item}" for item in items[own]]
+    pd.DataFrame({"user_id": users[own], "item_id": names}).to_parquet(path)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, compiled_programs):
+    """Return a folder with model files of ratings and of clicks, and what their fits printed."""
+    folder, printed = tmp_path_factory.mktemp("shop"), []
+    write_ratings(folder / "u.data")
+    write_clicks(folder / "clicks.parquet")
+    clicks = "fit clicks.parquet --model implicit --user user_id --item item_id --rank 2"
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.chdir(folder)
+        for command in (RATINGS, f"{clicks} --solver exact --iterations 9 --out shop.safetensors"):
+            patch.setattr(sys, "argv", ["lamina", *command.split()])
+            with redirect_stdout(StringIO()) as text, pytest.raises(SystemExit) as end:
+                main()
+            assert not end.value.code
+            printed.append(text.getvalue())
+    return folder, printed
+
+
+def test_fit_measures_and_then_fits_on_everything(models):
+    folder, (ratings, clicks) = models
+    assert re.search(r"u\.data: 16\d to train on, 3\d not", ratings)
+    assert re.search(r"RMSE 0\.\d{4}, mean \|error\| 0\.\d{4} on 3\d ratings", ratings)
+    assert "RatingFactorization, 20 users × 15 items, rank 2" in ratings
+    assert "again, with the same settings, on all 200 interactions" in ratings
+    assert re.search(r"NDCG@10 0\.\d{4}, recall@10 [01]\.\d{4} for 19 users", clicks)
+    model = library.load(folder / "shop.safetensors")
+    assert (model.solver, model.iterations, model.columns) == ("exact", 9, ("user_id", "item_id"))
+
+
+def test_recommend_for_users_prints_labels_and_scores(models, lamina):
+    folder, _ = models
+    outcome = lamina("recommend", folder / "m.safetensors", "--user", 3, "--user", "zoe", "-n", 2)
+    assert outcome.status == 0
+    model = library.load(folder / "m.safetensors")
+    (first, second), popular = model.recommend(3, n=2)[0].items, model.recommend("zoe", n=2)[0]
+    expected = rf"for user 3\n.*1 +{first} .*2 +{second} .*nothing is known of user zoe: the most "
+    assert re.search(expected + rf"popular items\n.*1 +{popular.items[0]} ", outcome.out, re.S)
+
+
+def test_recommend_the_like_of_an_item(models, lamina):
+    folder, _ = models
+    outcome = lamina("recommend", folder / "shop.safetensors", "--similar-to", "thing 1", "-n", 5)
+    assert outcome.status == 0
+    assert "like item thing 1" in outcome.out
+    assert set(re.findall(r"\d +thing (\d+)", outcome.out)) == {"0", "2", "3", "4", "5"}
+
+
+@pytest.mark.parametrize("name", ["recs.csv", "recs.tsv.gz", "recs.parquet"])
+def test_recommend_for_all_users_into_a_file(models, lamina, name, monkeypatch):
+    folder, _ = models
+    monkeypatch.setattr("lamina.estimators.factorization.USERS_AT_ONCE", 7)
+    monkeypatch.setattr("lamina.cli.recommending.USERS_AT_ONCE", 7)
+    model = folder / "m.safetensors"
+    outcome = lamina("recommend", model, "--all", "-n", 3, "--include-seen", "--out", name)
+    assert outcome.out.strip() == f"saved     {name}: lists of up to 3 items for 20 users"
+    if name.endswith(".parquet"):
+        found = pd.read_parquet(name)
+    else:
+        found = pd.read_csv(name, sep="," if name.endswith(".csv") else "\t")
+    expected = library.load(model).recommend(np.arange(1, 21), n=3, exclude_seen=False).to_frame()
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-5)
+
+
+def test_recommend_for_all_users_into_a_pipe(models, lamina):
+    outcome = lamina("recommend", models[0] / "m.safetensors", "--all", "-n", 1)
+    lines = outcome.out.splitlines()
+    assert lines[0] == "user,rank,recommended,score,popular"
+    assert len(lines) == 21
+
+
+def test_evaluate_prints_figures_at_each_length(models, lamina):
+    folder, _ = models
+    pd.DataFrame({"user_id": [0, 19, 99], "item_id": ["thing 0", "thing 9", "new"]}).to_csv(
+        "later.csv", index=False
+    )
+    outcome = lamina("evaluate", folder / "shop.safetensors", "later.csv", "--at", "1,3")
+    model = library.load(folder / "shop.safetensors")
+    found = model.evaluate(pd.read_csv("later.csv"), at=(1, 3))
+    assert re.search(rf"recall +{found['recall@1']:.4f} +{found['recall@3']:.4f}", outcome.out)
+    assert "means over 3 users, 1 of them unknown: they get the most popular items" in outcome.out
+    assert outcome.status == 0
+
+
+def test_evaluate_and_predict_ratings(models, lamina):
+    folder, _ = models
+    write_ratings(folder / "again.data")
+    outcome = lamina("evaluate", folder / "m.safetensors", folder / "again.data")
+    model = library.load(folder / "m.safetensors")
+    table = pd.read_csv(folder / "u.data", sep="\t", names=["user", "item", "rating", "time"])
+    assert f"RMSE {model.evaluate(table)['rmse']:.4f}" in outcome.out
+    assert "metric" not in outcome.out
+    lamina("predict", folder / "m.safetensors", folder / "u.data", "--out", "p.csv")
+    found = pd.read_csv("p.csv")
+    assert found.columns.tolist() == ["user", "item", "rating"]
+    np.testing.assert_allclose(found["rating"], model.predict(table), rtol=1e-12)
+    assert "users/P" in lamina("inspect", folder / "m.safetensors").out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("recommend m.safetensors", "one of --user, --similar-to and --all, got 0"),
+        ("recommend m.safetensors --all --user 3", "got 2 of them"),
+        ("recommend m.safetensors --user 3 -n 0", "-n expected"),
+        ("recommend m.safetensors --similar-to 77", "one of the 15 .* got 77"),
+        ("recommend m.safetensors --all --out recs.txt", "recs.txt expected a table"),
+        ("evaluate m.safetensors u.data --at 10,x", "--at expected lengths of lists like"),
+        ("evaluate m.safetensors u.data --target y", "--target expected a model of rows"),
+        ("predict m.safetensors u.data --proba", "--proba expected a model of rows"),
+        ("generate m.safetensors", "expected a language model"),
+        ("fit u.data --model ratings --columns user,item", "expected a column of ratings"),
+        ("fit u.data --model ratings --user user", "both --user and --item"),
+        ("fit u.data --model ratings --columns a,b,c --item b", "Name columns in one way"),
+        ("fit u.data --model ratings --target y", "--target expected a labelled data set"),
+        ("fit u.data --model ratings --hidden 3", "--hidden expected a model that has it"),
+        ("fit u.data --model ratings --rank 400", "rank expected at most 20"),
+        ("fit u.data --model rating", "Did you mean 'ratings'"),
+        ("fit iris --model mlp --rank 3", "--rank expected --model ratings or implicit, got mlp"),
+        ("fit empty.data --model implicit", "got an empty file"),
+        ("fit none.data --model implicit", "a file that can be read"),
+    ],
+)
+def test_refusals_are_one_sentence(models, lamina, monkeypatch, command, message):
+    monkeypatch.chdir(models[0])
+    (models[0] / "empty.data").touch()
+    outcome = lamina(*command.split(), *(["--quiet"] if command.startswith("fit") else []))
+    assert outcome.status == 2
+    assert re.search(message, outcome.err)
+    assert outcome.err.count("\n") == 1
+    assert outcome.out == "" or "data" in outcome.out
