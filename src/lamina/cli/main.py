@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from lamina.cli.commands import datasets, demo, evaluate, fit, generate, inspect, predict
+from lamina.cli.commands import (
+    datasets,
+    demo,
+    evaluate,
+    export,
+    fit,
+    generate,
+    import_onnx,
+    import_torch,
+    inspect,
+    predict,
+)
 from lamina.errors import LaminaError
 
 app = typer.Typer(
@@ -26,6 +37,9 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.command("inspect")(inspect.inspect)
+app.command("export")(export.export)
+app.command("import-torch")(import_torch.import_torch)
+app.command("import-onnx")(import_onnx.import_onnx)
 app.add_typer(datasets.app, name="datasets")
 app.command("demo")(demo.demo)
 

@@ -7,6 +7,7 @@ the estimators do.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def _values(graph: Graph, estimator: Regressor, scores: Value) -> None:
     for operator, key in (("Mul", "scale"), ("Add", "mean")):
         constant = graph.constant(np.array(learned[key]), f"{PREDICTION}/{key}", np.float64)
         values = graph.node(operator, [values, constant], PREDICTION)
-    axes: list[int | str] = [ROWS, *scores.shape]
+    axes: Sequence[int | str] = [ROWS, *scores.shape]
     if learned["vector"]:
         column = graph.constant(np.array([1], np.int64), f"{PREDICTION}/axis")
         values, axes = graph.node("Squeeze", [values, column], PREDICTION), [ROWS]

@@ -113,8 +113,8 @@ def _table(graph: Graph, encoder: TableEncoder) -> Value:
     """Write an input (n, 1) for each column: floats with NaN where missing, or texts."""
     parts = []
     for column in encoder.columns:
-        rule = _category if isinstance(column, CategoryColumn) else _number
-        parts += rule(graph, column)
+        text = isinstance(column, CategoryColumn)
+        parts += _category(graph, column) if text else _number(graph, column)
     names = encoder.output_names
     if len(parts) > 1:
         parts = [graph.node("Concat", parts, "encoder", axis=1)]
