@@ -1,21 +1,21 @@
 """A network's weights by PyTorch's names and shapes, in and out.
 
-===================  =======================================  ====================================
-layer                ours                                     PyTorch's
-===================  =======================================  ====================================
-Dense                W (m, k), b                              weight (k, m), bias
-Conv                 W (window, c, k), b                      weight (k, c, window), bias
-ConvTranspose        W (window, c, k), b                      weight (c, k, window), bias
-BatchNorm            gain, shift, mean, variance              weight, bias, running_mean, running_var
-LayerNorm            gain, shift                              weight, bias
-Embedding            W (codes, width)                         weight (codes, width)
-RNN, LSTM, GRU       W_x (m, g·h), W_h (h, g·h), b, b_hn      weight_ih_l0 (g·h, m), weight_hh_l0,
-                                                              bias_ih_l0, bias_hh_l0, …_reverse
-===================  =======================================  ====================================
+==============  ====================================  ========================================
+layer           ours                                  PyTorch's
+==============  ====================================  ========================================
+Dense           W (m, k), b                           weight (k, m), bias
+Conv            W (window, c, k), b                   weight (k, c, window), bias
+ConvTranspose   W (window, c, k), b                   weight (c, k, window), bias
+BatchNorm       gain, shift, mean, variance           weight, bias, running_mean, running_var
+LayerNorm       gain, shift                           weight, bias
+Embedding       W (codes, width)                      weight (codes, width)
+RNN, LSTM, GRU  W_x (m, g·h), W_h (h, g·h), b, b_hn   weight_ih_l0 (g·h, m), weight_hh_l0,
+                                                      bias_ih_l0, bias_hh_l0, …_reverse
+==============  ====================================  ========================================
 
 The gates stand in the same order. PyTorch has two biases, which act as their sum but for the GRU's
-last, which the reset gate multiplies: ``b_hn``. After `Flatten` PyTorch counts channels first, so the
-rows of the next `Dense` are reordered.
+last, which the reset gate multiplies: ``b_hn``. After `Flatten` PyTorch counts channels first, so
+the rows of the next `Dense` are reordered.
 
 Sources: the documentation of torch.nn.LSTM, GRU, RNN, Linear, Conv2d and BatchNorm2d.
 """
@@ -196,8 +196,8 @@ def _check(expected: Mapping[str, tuple[int, ...]], arrays: Mapping[str, Any]) -
         wrong = [("missing", missing), ("unexpected", unexpected)]
         told = [f"{word} {_counted(names)}" for word, names in wrong if names]
         raise FileFormatError(
-            f"The file expected the {len(expected)} arrays of its layers, got {' and '.join(told)}. "
-            "Change the layout, or its names."
+            f"The file expected the {len(expected)} arrays of its layers, got "
+            f"{' and '.join(told)}. Change the layout, or its names."
         )
     for name, shape in expected.items():
         if np.shape(arrays[name]) != shape:
@@ -277,7 +277,7 @@ def _turned_back(leaf: Leaf, weight: np.ndarray) -> np.ndarray:
     return weight
 
 
-def _sides(layer: Recurrent, weights: Weights) -> list[tuple[str, Weights]]:
+def _sides(layer: Recurrent, weights: Weights) -> list[tuple[str, Any]]:
     if not layer.bidirectional:
         return [("", weights)]
     return list(zip(("", "_reverse"), (weights[side] for side in DIRECTIONS), strict=True))
@@ -303,12 +303,13 @@ def _recurrent_module(leaf: Leaf, weights: Weights) -> Arrays:
     return module
 
 
-def _take_recurrent(layer: Recurrent, module: Arrays, weights: Weights) -> None:
+def _take_recurrent(layer: Recurrent, module: Mapping[str, Any], weights: Weights) -> None:
     for suffix, own in _sides(layer, weights):
         own["W_x"] = module[f"weight_ih_l0{suffix}"].T.copy()
         own["W_h"] = module[f"weight_hh_l0{suffix}"].T.copy()
         none = np.zeros_like(own["b"])
-        of_input, of_state = (module.get(f"bias_{of}h_l0{suffix}", none) for of in "ih")
+        of_input = module.get(f"bias_ih_l0{suffix}", none)
+        of_state = module.get(f"bias_hh_l0{suffix}", none)
         own["b"] = of_input + of_state
         if "b_hn" in own:
             last = slice(2 * layer.units, None)

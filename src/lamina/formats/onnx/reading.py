@@ -18,7 +18,8 @@ from lamina.formats.files import reading
 from lamina.formats.onnx.assembly import assembled
 from lamina.formats.onnx.constants import folded
 from lamina.formats.onnx.export import SCORES, check_installed
-from lamina.formats.onnx.operators import OPERATORS, last
+from lamina.formats.onnx.operands import last
+from lamina.formats.onnx.operators import OPERATORS
 from lamina.formats.onnx.recurrent_operators import LENGTHS, read_recurrent, summary
 from lamina.formats.onnx.tracing import Atom, InputOrder, Step, Traced
 from lamina.layers.layer import Layer, Shape, Weights
@@ -82,7 +83,7 @@ def read_onnx(path: str | Path, output: str | None = None) -> ReadNetwork:
         model = onnx.load_model_from_string(content)
         if not model.graph.node and not model.graph.input:
             raise ValueError("it has no graph")
-        tensors = [tensor for tensor in model.graph.initializer]
+        tensors = list(model.graph.initializer)
         tensors += [a.t for node in model.graph.node for a in node.attribute if a.HasField("t")]
         if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
             raise FileFormatError(

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from lamina.formats.onnx.constants import axes_from
-from lamina.formats.onnx.operators import constant, unreadable
+from lamina.formats.onnx.operands import constant, unreadable
 from lamina.formats.onnx.recurrent_rules import ORDER
 from lamina.formats.onnx.tracing import Atom, Step, Traced
 from lamina.layers.recurrent import DIRECTIONS, GRU, LSTM, RNN, Recurrent
 
 LENGTHS, STEPS, VALID = "lengths", "steps", "valid"
-"""What stands for tensors that follow from the rows' lengths: they are `Sequences`' own business."""
+"""What stands for tensors that follow from the rows' lengths, which `Sequences` see to."""
 
 _USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
@@ -24,7 +24,8 @@ def read_recurrent(
     operator: str, who: str, inputs: Sequence[Any], attributes: dict[str, Any]
 ) -> list[Any]:
     """Return the states at all steps (t, d, n, h) and the last one (d, n, h)."""
-    X, W, R, B, lengths, *initial = [*inputs, *[None] * (8 - len(inputs))]
+    filled: list[Any] = [*inputs, *[None] * (8 - len(inputs))]
+    X, W, R, B, lengths, *initial = filled
     W, R = constant(who, W), constant(who, R)
     sides, h = W.shape[0], R.shape[2]
     B = np.zeros((sides, 2 * W.shape[1]), np.float32) if B is None else constant(who, B)
@@ -43,9 +44,10 @@ def read_recurrent(
         states = [np.zeros((sides, h), np.float32) if s is None else s for s in states]
     weights = [_weights(kind.kind, W[i], R[i], B[i], h) for i in range(sides)]
     if "initial" in settings:
-        for i, own in enumerate(weights):
-            own |= {key: state[i] for key, state in zip(("h0", "c0"), states, strict=False)}
-    nested = dict(zip(DIRECTIONS, weights, strict=True)) if sides == 2 else weights[0]
+        for name, both in zip(("h0", "c0"), states, strict=False):
+            for own, state in zip(weights, both, strict=True):  # type: ignore[arg-type]
+                own[name] = state
+    nested: Any = dict(zip(DIRECTIONS, weights, strict=True)) if sides == 2 else weights[0]
     if not isinstance(X, Traced) or len(X.axes) != 3 or lengths not in (None, LENGTHS):
         raise unreadable(who, "sequences (t, n, m)", "another input", "Export again.")
     X = X.laid((X.axes[0], X.axes[2]), who)

@@ -1,9 +1,9 @@
 """What is known of a tensor while an ONNX graph is read: which network made it, and how it lies.
 
 Every axis of a tensor is a group of atoms: the batch, a height, the channels. Transposing reorders
-groups, flattening joins them, reshaping splits them, and none of that is a layer. Only when the next
-operator wants its input laid out in one way is it compared with what the network makes; where they
-differ by grouping alone a `Reshape` stands between them.
+groups, flattening joins them, reshaping splits them, and none of that is a layer. Only when the
+next operator wants its input laid out in one way is it compared with what the network makes; where
+they differ by grouping alone a `Reshape` stands between them.
 """
 
 from __future__ import annotations
@@ -235,6 +235,6 @@ def _split(X: Traced, atom: Atom, parts: list[Atom]) -> Traced:
 
 def _odd(who: str) -> FileFormatError:
     return FileFormatError(
-        f"{who} expected a shape that follows from its input's known sizes, got another. Export the "
-        "network with only the batch, and a sequence's steps, left open."
+        f"{who} expected a shape that follows from its input's known sizes, got another. Export "
+        "the network with only the batch, and a sequence's steps, left open."
     )
