@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from lamina.errors import InputError
-from lamina.formats.onnx.export import network_to_onnx
+from lamina.formats.onnx.export import network_to_onnx, write_onnx
 from lamina.formats.onnx.graph import OPSET
+from lamina.formats.onnx.reading import read_onnx
 from lamina.functions.activations import ACTIVATIONS
 from lamina.layers import (
     GRU,
@@ -97,7 +98,8 @@ NETWORKS = {
     "rnn": (RNN(4, activation="relu", output="all", reverse=True), SERIES),
     "stacked": (
         Sequential([Standardize(), LSTM(3, output="all", bidirectional=True),
-                    EachStep(Dropout(0.5)), GRU(4, output="all"), EachStep(Sequential([Dense(3, "tanh"), LayerNorm()])),
+                    EachStep(Dropout(0.5)), GRU(4, output="all"),
+                    EachStep(Sequential([Dense(3, "tanh"), LayerNorm()])),
                     RNN(2, bidirectional=True, output="all"), GlobalAveragePool()]),
         SERIES,
     ),
@@ -225,3 +227,31 @@ def test_what_cannot_be_written_is_named(layer, lengths, message, made):
     shape = (4, 2) if isinstance(layer.layers[0], LSTM) else (2,)
     with pytest.raises(InputError, match=message):
         network_to_onnx(layer, *made(layer, shape), shape, lengths=lengths)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "each step"])
+def test_what_is_written_is_read_again(name, made, ran, tmp_path):
+    network, shape = NETWORKS[name]
+    model = network_to_onnx(network, *made(network, shape), shape)
+    write_onnx(model, tmp_path / "a.onnx")
+    found = read_onnx(tmp_path / "a.onnx")
+    assert found.any_steps == (name in ANY_STEPS)
+    if not found.any_steps:
+        assert found.input_shape == shape
+    again = network_to_onnx(found.network, found.weights, found.statistics, found.input_shape)
+    X = samples(name, shape, 3)
+    expected = ran(model, X=X)["scores"]
+    np.testing.assert_allclose(ran(again, X=X)["scores"], expected, atol=2e-6, rtol=2e-6)
+
+
+def test_rows_of_unequal_length_are_read_again(made, tmp_path):
+    network = Sequential([LSTM(4, output="all"), EachStep(Dense(3)), GRU(2, output="max")])
+    weights, statistics = made(network, (5, 2))
+    model = network_to_onnx(network, weights, statistics, (5, 2), lengths=True)
+    write_onnx(model, tmp_path / "a.onnx")
+    found = read_onnx(tmp_path / "a.onnx")
+    assert found.lengths
+    X = Sequences(samples("", (5, 2), 4), np.array([5, 1, 3, 4], np.int32))
+    expected = answer(network, weights, statistics, X)
+    A = answer(found.network, found.weights, found.statistics, X)
+    np.testing.assert_allclose(A, expected, atol=2e-6)

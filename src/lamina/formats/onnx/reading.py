@@ -18,9 +18,9 @@ from lamina.formats.files import reading
 from lamina.formats.onnx.assembly import assembled
 from lamina.formats.onnx.constants import folded
 from lamina.formats.onnx.export import SCORES, check_installed
-from lamina.formats.onnx.operands import last
+from lamina.formats.onnx.operands import is_batch, last
 from lamina.formats.onnx.operators import OPERATORS
-from lamina.formats.onnx.recurrent_operators import LENGTHS, read_recurrent, summary
+from lamina.formats.onnx.recurrent_operators import LENGTHS, Finals, read_recurrent, summary
 from lamina.formats.onnx.tracing import Atom, InputOrder, Step, Traced
 from lamina.layers.layer import Layer, Shape, Weights
 
@@ -143,6 +143,11 @@ class _Reader:
                 f"The output {self._output} expected to follow from the input, got a constant."
             )
         ours, theirs = set(end.out), {group for group in end.axes if group}
+        if not is_batch(end.axes[0]):
+            raise FileFormatError(
+                f"The output {self._output} expected samples along its first axis, got another "
+                "axis there. Transpose it in the graph."
+            )
         if end.shape == (1,) and len(end.axes) == 1:
             pass  # a regressor's one value a row
         elif not ours <= theirs or len(end.axes) == 2:  # else channels last where it was first
@@ -223,7 +228,7 @@ class _Reader:
             value = folded(operator, inputs, attributes, self._size)
             if value is not None:
                 return [value]
-        elif operator in OPERATORS and not any(isinstance(value, str) for value in inputs):
+        elif operator in OPERATORS and not any(isinstance(value, str | Finals) for value in inputs):
             return [OPERATORS[operator](who, inputs, attributes)]
         raise FileFormatError(
             f"{who} expected an operator that a layer of Lamina stands for, got one that none does "

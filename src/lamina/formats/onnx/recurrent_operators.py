@@ -17,6 +17,11 @@ from lamina.layers.recurrent import DIRECTIONS, GRU, LSTM, RNN, Recurrent
 LENGTHS, STEPS, VALID = "lengths", "steps", "valid"
 """What stands for tensors that follow from the rows' lengths, which `Sequences` see to."""
 
+
+class Finals(tuple):
+    """The last states of stacked layers, one after the other, of which one will be taken."""
+
+
 _USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
 
@@ -113,6 +118,11 @@ def summary(operator: str, who: str, inputs: Sequence[Any], attributes: dict[str
         return VALID
     if operator == "Where" and isinstance(X, str) and X == VALID:
         return others[0]  # what stands beyond a length is never read
+    if isinstance(X, Finals) and operator == "Gather" and np.ndim(others[0]) == 0:
+        final = X[int(others[0])]
+        return replace(final, axes=final.axes[1:])
+    if operator == "Concat" and attributes["axis"] == 0 and all(map(_is_final, inputs)):
+        return Finals(inputs)
     if not isinstance(X, Traced) or not isinstance(X.step.layer, Recurrent):
         return None
     layer = X.step.layer
@@ -137,6 +147,14 @@ def summary(operator: str, who: str, inputs: Sequence[Any], attributes: dict[str
             )  # fmt: skip
         return _taken(X, replace(layer, output="last"), axis)
     return None
+
+
+def _is_final(X: Any) -> bool:
+    """Whether a tensor (1, n, h) is a layer's last state."""
+    layer = X.step.layer if isinstance(X, Traced) else None
+    if not isinstance(layer, Recurrent) or layer.bidirectional:
+        return False
+    return layer.output == "last" and len(X.axes) == 3
 
 
 def _counts_steps(inputs: Sequence[Any]) -> bool:
