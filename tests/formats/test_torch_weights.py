@@ -1,4 +1,4 @@
-"""Weights by PyTorch's and Keras' names: exact, in and out, against PyTorch and Keras' equations."""
+"""Weights by PyTorch's and Keras' names, in and out: against PyTorch and Keras' equations."""
 
 import numpy as np
 import pytest
@@ -117,7 +117,8 @@ def arrays(**changes):
 @pytest.mark.parametrize(
     ("network", "changes", "message"),
     [
-        (Sequential([LSTM(4)]), {}, r"each layer with weights, 1 \(lstm_0\); got 3 \(lstm, norm, codes\)"),
+        (Sequential([LSTM(4)]), {},
+         r"each layer with weights, 1 \(lstm_0\); got 3 \(lstm, norm, codes\)"),
         (Sequential([LSTM(4), LayerNorm(), Dense(7, bias=False)]), {"lstm.weight_hh_l0": None},
          r"got missing 1 \(lstm.weight_hh_l0\)"),
         (Sequential([LSTM(4), LayerNorm(), Dense(7)]), {}, r"got missing 1 \(codes.bias\)"),
@@ -184,10 +185,9 @@ def keras_arrays(layer, rng):
             for shape in ((3, wide), (layer.units, wide), bias)]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "layer", [LSTM(4, output="all"), GRU(4, output="all"), RNN(4, output="all")]
-)
-def test_keras_layers_by_their_documented_steps(layer):
+@pytest.mark.parametrize("kind", [LSTM, GRU, RNN])
+def test_keras_layers_by_their_documented_steps(kind):
+    layer = kind(4, output="all")
     rng = np.random.default_rng(0)
     given, X = keras_arrays(layer, rng), rng.normal(size=(2, *SHAPE)).astype(np.float32)
     weights = from_keras(layer, given)

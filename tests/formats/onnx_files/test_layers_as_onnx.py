@@ -142,19 +142,12 @@ def test_a_layer_gives_the_same(name, made, ran):
     weights, statistics = made(network, shape)
     model = network_to_onnx(network, weights, statistics, shape)
     assert model.opset_import[0].version == OPSET
+    sizes = [axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim]
+    assert (sizes[0], "steps" in sizes) == ("n", name in ANY_STEPS)
     X = samples(name, shape, 3)
     expected = answer(network, weights, statistics, X)
     np.testing.assert_allclose(ran(model, X=X)["scores"], expected, atol=2e-6, rtol=2e-6)
     np.testing.assert_allclose(ran(model, X=X[:1])["scores"], expected[:1], atol=2e-6, rtol=2e-6)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_sequences_may_have_any_number_of_steps(name, made):
-    network, shape = NETWORKS[name]
-    model = network_to_onnx(network, *made(network, shape), shape)
-    sizes = [axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim]
-    assert sizes[0] == "n"
-    assert ("steps" in sizes) == (name in ANY_STEPS)
 
 
 @pytest.mark.parametrize("name", ["stacked", "language"])

@@ -109,7 +109,7 @@ class Graph:
 
     def output(self, tensor: str, name: str, dtype: Any, shape: Sequence[int | str]) -> None:
         """Hand a tensor out under ``name``."""
-        self._names.add(name)
+        name = self._unused(name)  # a table may have a column that is called so
         self._handed_out.append((tensor, name))
         self._outputs.append(self._make.make_tensor_value_info(name, _code(dtype), list(shape)))
 
