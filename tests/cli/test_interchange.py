@@ -57,12 +57,24 @@ def test_pytorch_weights_in_and_out(lamina, tmp_path, state):
     np.testing.assert_array_equal(written["lstm_0.bias_ih_l0"], both)
 
 
+def test_classes_in_any_order_name_the_same_scores(tmp_path, state):
+    write_weights(tmp_path / "state.pt", state)
+    X = np.random.default_rng(1).normal(size=(8, 5, 3)).astype(np.float32)
+    one, other = (
+        library.import_torch(tmp_path / "state.pt", LAYOUT | {"classes": classes})
+        for classes in (["no", "yes"], ["yes", "no"])
+    )
+    assert other.classes_.tolist() == ["no", "yes"]
+    np.testing.assert_allclose(other.predict_proba(X), one.predict_proba(X)[:, ::-1], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"extra": 1}, "another entry 'extra'"),
         ({"input_shape": [5, 0]}, "an input_shape of whole numbers"),
         ({"classes": ["one"]}, "classes expected 2 of them"),
+        ({"classes": ["one", None]}, "labels that differ, all text or all numbers"),
         ({"network": {"is": "Magic"}}, "a layer in the model file expected one of"),
         ({"names": {"lstm_0": "rnn", "dense_0": "head"}}, "state.pt: The file expected"),
     ],

@@ -14,6 +14,7 @@ from lamina.estimators.classifier import Classifier
 from lamina.estimators.network import NetworkClassifier, NetworkRegressor
 from lamina.estimators.recurrent import RecurrentClassifier, RecurrentRegressor
 from lamina.functions.losses import loss
+from lamina.layers.dense import Dense
 from lamina.layers.layer import Layer, Shape, Weights
 from lamina.layers.pointwise import Activation
 from lamina.layers.sequential import Sequential
@@ -58,12 +59,13 @@ def ready_made(
             "End it with a Dense layer, or read the bare network."
         )
     if classifies:
-        network, weights = _without_softmax(network), weights
+        network = _without_softmax(network)
         classes = list(range(scores[0])) if classes is None else list(classes)
         if len(classes) != scores[0]:
             raise InputError(
                 f"classes expected {scores[0]} of them, one for each score, got {len(classes)}."
             )
+        classes, weights = _sorted(classes, network, weights)
     elif classes is not None:
         raise InputError(f"{cls.__name__} expected no classes, got {len(classes)}.")
     options = {"network": network} if kind is None or kind.startswith("Network") else {}
@@ -82,6 +84,27 @@ def _without_softmax(network: Layer) -> Layer:
     if isinstance(network, Sequential) and network.layers[-1:] == (Activation("softmax"),):
         return Sequential(network.layers[:-1])
     return network
+
+
+def _sorted(classes: Sequence[Any], network: Layer, weights: Weights) -> tuple[list, Weights]:
+    """Return classes in the order that `Classifier` keeps, and weights whose scores have it too."""
+    array = np.array(classes)
+    if array.ndim != 1 or array.dtype.kind not in "iubfU" or len(np.unique(array)) < len(array):
+        raise InputError(
+            f"classes expected labels that differ, all text or all numbers, got {classes!r}."
+        )
+    order = np.argsort(array)
+    if (order == np.arange(len(array))).all():
+        return array.tolist(), weights
+    last = network.layers[-1] if isinstance(network, Sequential) and network.layers else None
+    if not isinstance(last, Dense) or last.activation not in ("linear", "sigmoid"):
+        raise InputError(
+            f"classes expected sorted labels where the network does not end in a plain Dense layer, "
+            f"got {classes!r}. Reorder the scores in it."
+        )
+    name = network.named()[-1][0]  # type: ignore[attr-defined]
+    own = {key: np.ascontiguousarray(part[..., order]) for key, part in weights[name].items()}
+    return array[order].tolist(), weights | {name: own}
 
 
 def _learned_classes(classes: Sequence[Any]) -> dict[str, Any]:
