@@ -99,7 +99,7 @@ def _sorted(classes: Sequence[Any], network: Layer, weights: Weights) -> tuple[l
     last = network.layers[-1] if isinstance(network, Sequential) and network.layers else None
     if not isinstance(last, Dense) or last.activation not in ("linear", "sigmoid"):
         raise InputError(
-            f"classes expected sorted labels where the network does not end in a plain Dense layer, "
+            "classes expected sorted labels where the network does not end in a plain Dense layer, "
             f"got {classes!r}. Reorder the scores in it."
         )
     name = network.named()[-1][0]  # type: ignore[attr-defined]

@@ -91,6 +91,7 @@ def _standardized(graph: Graph, X: Value, encoder: ArrayEncoder | SeriesEncoder)
     width = len(encoder.mean)
     mean, scale = np.array(encoder.mean), np.array(encoder.scale)
     if shape[-1] != width:
+        graph.need_steps(X)
         mean, scale = mean.reshape(shape), scale.reshape(shape)
     numbers = graph.cast(X.name, np.float64, "encoder")
     for operator, vector in (("Sub", mean), ("Div", scale)):
