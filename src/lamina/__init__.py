@@ -61,6 +61,10 @@ _HOME = {
     "NonnegativeFactorization": "estimators.topics",
     "TruncatedSVD": "estimators.topics",
     "load": "estimators.persistence",
+    "export_onnx": "estimators.onnx_export",
+    "import_onnx": "estimators.onnx_import",
+    "export_torch": "estimators.torch_weights",
+    "import_torch": "estimators.torch_weights",
     "use_compilation_cache": "cache",
 }
 
@@ -78,6 +82,8 @@ if TYPE_CHECKING:
     from lamina.estimators.linear import LinearRegressor as LinearRegressor
     from lamina.estimators.network import NetworkClassifier as NetworkClassifier
     from lamina.estimators.network import NetworkRegressor as NetworkRegressor
+    from lamina.estimators.onnx_export import export_onnx as export_onnx
+    from lamina.estimators.onnx_import import import_onnx as import_onnx
     from lamina.estimators.perceptron import MLPClassifier as MLPClassifier
     from lamina.estimators.perceptron import MLPRegressor as MLPRegressor
     from lamina.estimators.persistence import load as load
@@ -86,6 +92,8 @@ if TYPE_CHECKING:
     from lamina.estimators.recurrent import RecurrentRegressor as RecurrentRegressor
     from lamina.estimators.topics import NonnegativeFactorization as NonnegativeFactorization
     from lamina.estimators.topics import TruncatedSVD as TruncatedSVD
+    from lamina.estimators.torch_weights import export_torch as export_torch
+    from lamina.estimators.torch_weights import import_torch as import_torch
     from lamina.formats.checkpoints import Checkpoint as Checkpoint
     from lamina.layers import GRU as GRU
     from lamina.layers import LSTM as LSTM

@@ -12,7 +12,17 @@ import pytest
 
 import lamina as library
 
-COMMANDS = ("fit", "predict", "evaluate", "inspect", "datasets", "demo")
+COMMANDS = (
+    "fit",
+    "predict",
+    "evaluate",
+    "inspect",
+    "export",
+    "import-torch",
+    "import-onnx",
+    "datasets",
+    "demo",
+)
 
 
 HELP = """

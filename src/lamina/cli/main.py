@@ -15,8 +15,11 @@ from lamina.cli.commands import (
     datasets,
     demo,
     evaluate,
+    export,
     fit,
     generate,
+    import_onnx,
+    import_torch,
     inspect,
     plan,
     predict,
@@ -38,6 +41,9 @@ app.command("recommend")(recommend.recommend)
 app.command("generate")(generate.generate)
 app.command("plan")(plan.plan)
 app.command("inspect")(inspect.inspect)
+app.command("export")(export.export)
+app.command("import-torch")(import_torch.import_torch)
+app.command("import-onnx")(import_onnx.import_onnx)
 app.add_typer(datasets.app, name="datasets")
 app.command("demo")(demo.demo)
 
