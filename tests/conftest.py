@@ -60,3 +60,14 @@ def plain_activations():
         "tanh": lambda Y: (jnp.exp(2 * Y) - 1) / (jnp.exp(2 * Y) + 1),
         "softmax": softmax,
     }
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly():
+    """Compile with few of XLA's optimisations: where values count and nothing runs for long."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
