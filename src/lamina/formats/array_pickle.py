@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -28,17 +28,9 @@ def unpickle(source: str, content: bytes) -> dict[str, Any]:
         The file, for messages.
     content : bytes
         The pickle, of any protocol.
-
-    Notes
-    -----
-    The opcodes are looked through first: a length that the file does not have, or a vast index,
-    would reserve memory on the pickle's word.
     """
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-            index = argument if "PUT" in opcode.name and isinstance(argument, int) else 0
-            if max(count, index) > _MOST_OPCODES:
-                raise FileFormatError(f"{source} is a pickle built to fill memory; refused.")
+        check_opcodes(source, io.BytesIO(content))
         document = _Unpickler(source, content).load()
     except FileFormatError:
         raise
@@ -52,6 +44,17 @@ def unpickle(source: str, content: bytes) -> dict[str, Any]:
         text_of(key): value.array if isinstance(value, _Array) else value
         for key, value in document.items()
     }
+
+
+def check_opcodes(source: str, stream: IO[bytes]) -> None:
+    """Look through a pickle's opcodes, up to its end, before any is followed.
+
+    A length that the file does not have, or a vast index, would reserve memory on its word.
+    """
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        index = argument if "PUT" in opcode.name and isinstance(argument, int) else 0
+        if max(count, index) > _MOST_OPCODES:
+            raise FileFormatError(f"{source} is a pickle built to fill memory; refused.")
 
 
 def text_of(value: object) -> str:
