@@ -37,6 +37,7 @@ _LAYERS = (
     "RandomShift",
     "Reshape",
     "Residual",
+    "Resize",
     "Sequential",
     "SpatialDropout",
     "Standardize",
@@ -56,6 +57,7 @@ _HOME = {
     "RecurrentRegressor": "estimators.recurrent",
     "NetworkClassifier": "estimators.network",
     "NetworkRegressor": "estimators.network",
+    "TransferClassifier": "estimators.transfer",
     "load": "estimators.persistence",
     "use_compilation_cache": "cache",
 }
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from lamina.estimators.persistence import load as load
     from lamina.estimators.recurrent import RecurrentClassifier as RecurrentClassifier
     from lamina.estimators.recurrent import RecurrentRegressor as RecurrentRegressor
+    from lamina.estimators.transfer import TransferClassifier as TransferClassifier
     from lamina.formats.checkpoints import Checkpoint as Checkpoint
     from lamina.layers import GRU as GRU
     from lamina.layers import LSTM as LSTM
@@ -105,6 +108,7 @@ if TYPE_CHECKING:
     from lamina.layers import RandomShift as RandomShift
     from lamina.layers import Reshape as Reshape
     from lamina.layers import Residual as Residual
+    from lamina.layers import Resize as Resize
     from lamina.layers import Sequences as Sequences
     from lamina.layers import Sequential as Sequential
     from lamina.layers import SpatialDropout as SpatialDropout

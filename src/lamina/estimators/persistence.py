@@ -20,6 +20,7 @@ from lamina.estimators.linear import LinearClassifier, LinearRegressor
 from lamina.estimators.network import NetworkClassifier, NetworkRegressor
 from lamina.estimators.perceptron import MLPClassifier, MLPRegressor
 from lamina.estimators.recurrent import RecurrentClassifier, RecurrentRegressor
+from lamina.estimators.transfer import TransferClassifier
 from lamina.formats.encoders import encoder_from_document
 from lamina.formats.model_file import check_arrays, read_model, write_model
 from lamina.functions.losses import LOSSES, Loss
@@ -41,6 +42,7 @@ ESTIMATORS: dict[str, type] = {
         MLPRegressor,
         NetworkClassifier,
         NetworkRegressor,
+        TransferClassifier,
     )
 }
 

@@ -133,6 +133,11 @@ class LowRank(_Holding):
         )
         return A, statistics | {KEPT: after}
 
+    def fused(self, following: Layer) -> Layer | None:
+        """Return one layer for this one and the next, where the layer itself does so."""
+        both = self.layer.fused(following)
+        return None if both is None else replace(self, layer=both)
+
     def _change(self, weights: Weights) -> Any:
         return (self.alpha / self.rank) * (weights["A"] @ weights["B"])
 

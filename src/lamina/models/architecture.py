@@ -113,6 +113,15 @@ class Architecture:
         return to_torch(self, weights, statistics, library)
 
 
+def in_wiring_order(layer: Layer, shape: Shape) -> Iterator[tuple[Layer, Shape]]:
+    """Yield all parts that have no parts themselves, and their input's shape, in order."""
+    if not isinstance(layer, Composite):
+        yield layer, shape
+        return
+    for _, part, part_shape in layer.wired(shape):
+        yield from in_wiring_order(part, part_shape)
+
+
 def leaves(layer: Layer, shape: Shape, path: str = "") -> Iterator[tuple[str, Layer, Shape]]:
     """Yield path, layer and its input's shape for all layers with weights, in order."""
     if isinstance(layer, Composite):

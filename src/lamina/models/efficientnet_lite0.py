@@ -18,14 +18,22 @@ STAGES = (
     Stage(6, 192, 4, 2, 5),
     Stage(6, 320, 1, 1),
 )
-STYLE = Style(SAME, epsilon=1e-3, momentum=0.99)
 PREPROCESSING = Preprocessing(mean=(0.5,) * 3, scale=(0.5,) * 3, interpolation="bicubic")
 
 
-def efficientnet_lite0(outputs: int = 1000) -> Architecture:
-    """Return EfficientNet-Lite0; 4.7 M weights."""
+def efficientnet_lite0(outputs: int = 1000, padding: str = SAME) -> Architecture:
+    """Return EfficientNet-Lite0; 4.7 M weights.
+
+    Parameters
+    ----------
+    outputs : int
+        Scores.
+    padding : {"same", "even"}
+        Even is PyTorch's, of the weights that timm has trained anew under the same names.
+    """
+    style = Style(padding, epsilon=1e-3 if padding == SAME else 1e-5, momentum=0.99)
     names = {"timm": timm_names(STAGES), "efficientnet_pytorch": _efficientnet_pytorch_names()}
-    stages = STYLE.network(STAGES)
+    stages = style.network(STAGES)
     return Architecture("efficientnet_lite0", stages, names, PREPROCESSING, outputs)
 
 

@@ -38,12 +38,15 @@ class Settings(NamedTuple):
         The global gradient norm above which gradients are scaled down to it.
     average : float or None
         How much of the weights' moving average is kept from step to step.
+    factors : pytree of float like the weights, or None
+        What each weight's learning rate is multiplied by; None is one each.
     """
 
     l1: Any
     l2: Any
     clip_norm: float | None
     average: float | None
+    factors: Any = None
 
 
 class Batch(NamedTuple):
@@ -153,12 +156,17 @@ class Parts(NamedTuple):
         self, weights: Any, directions: Any, optimizer_state: Any, settings: Settings, rate: Any
     ) -> Any:
         """Return ``W - η d``, with decoupled decay and L1's proximal step where they apply."""
-        scale = 1 if self.optimizer.whole_step else -rate
-        moved = jax.tree.map(lambda W, d: W + scale * d, weights, directions)
+        if self.optimizer.whole_step:
+            return jax.tree.map(lambda W, d: W + d, weights, directions)
+        rates = jax.tree.map(lambda _: rate, weights)
+        if settings.factors is not None:
+            rates = jax.tree.map(lambda factor: rate * factor, settings.factors)
+        moved = jax.tree.map(lambda W, d, eta: W - eta * d, weights, directions, rates)
         if self.optimizer.decoupled and settings.l2 is not None:
-            moved = jax.tree.map(lambda new, W, a: new - rate * a * W, moved, weights, settings.l2)
+            decay = jax.tree.map(lambda a, eta: eta * a, settings.l2, rates)
+            moved = jax.tree.map(lambda new, W, a: new - a * W, moved, weights, decay)
         if settings.l1 is not None:
-            thresholds = jax.tree.map(lambda a: rate * a, settings.l1)
+            thresholds = jax.tree.map(lambda a, eta: eta * a, settings.l1, rates)
             if self.optimizer.preconditioned:
                 thresholds = jax.tree.map(jnp.divide, thresholds, optimizer_state.curvature())
             moved = jax.tree.map(soft_threshold, moved, thresholds)
