@@ -124,6 +124,11 @@ class TransferClassifier(Classifier):
         weight decay of what trains; ``optimizer="auto"`` solves the scores by L-BFGS and trains the
         backbone by adamw.
 
+    Attributes
+    ----------
+    trained_weights_ : int
+        How many numbers the last fit trained.
+
     Notes
     -----
     What does not train is applied to the data once and kept in memory. After the fit the network
@@ -343,6 +348,7 @@ class TransferClassifier(Classifier):
         plan: _Plan | None = vars(self).pop("_plan", None)
         if plan is not None:
             assert plan.division is not None, "a run has a network"
+            self.trained_weights_ = sum(np.size(W) for W in jax.tree.leaves(weights))
             whole = plan.division.whole(weights, statistics)
             self.network_, weights, statistics = whole
             self.input_shape_ = plan.shape

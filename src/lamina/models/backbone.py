@@ -75,11 +75,10 @@ class Backbone:
         """
         found: list[Bound] = []
         if self.preprocessing is not None:
-            mean, scale = (
-                np.float32(v) for v in (self.preprocessing.mean, self.preprocessing.scale)
-            )
+            told = {"mean": self.preprocessing.mean, "scale": self.preprocessing.scale}
+            channels = {name: np.float32(numbers) for name, numbers in told.items()}
             found.append(Bound(self.preprocessing.resize, {}, {}))
-            found.append(Bound(Standardize(), {}, {"mean": mean, "scale": scale}))
+            found.append(Bound(Standardize(), {}, channels))
         for name, layer in self.network.named():
             parts = (tree.get(name, {}) for tree in (self.weights, self.statistics))
             found.append(Bound(layer, *parts))

@@ -133,7 +133,7 @@ def lowered(layer: Layer, shape: Shape, tuning: Tuning) -> Layer:
 
 
 def stages(layers: list[Bound]) -> list[int]:
-    """Return the number of each layer's stage: -1 before the first matrix, then 0, 1, …
+    """Return the number of each layer's stage, from 0; -1 before the first matrix.
 
     A stage begins at a layer with a matrix, and takes the normalisations, activations and poolings
     after it.
