@@ -26,6 +26,7 @@ from lamina.formats.model_file import check_arrays, read_model, write_model
 from lamina.functions.losses import LOSSES, Loss
 from lamina.layers.document import from_document, to_document
 from lamina.layers.layer import Layer
+from lamina.models.backbone import Backbone
 
 ESTIMATORS: dict[str, type] = {
     cls.__name__: cls
@@ -187,6 +188,8 @@ def parameters(estimator: NetworkEstimator) -> dict[str, Any]:
             value = {"loss": _loss_document(value)}
         elif name == "encoder":
             value = None if value is None else {"encoder": _encoder_document(value)}
+        elif isinstance(value, Backbone):  # its weights are in the network: its name will do
+            value = value.name
         elif isinstance(value, np.generic):
             value = value.item()
         elif isinstance(value, dict):  # JSON has no keys but strings
