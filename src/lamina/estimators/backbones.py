@@ -69,11 +69,8 @@ def find_backbone(source: Any, drop: int = 1) -> Backbone:
 def backbone_of(estimator: NetworkEstimator, drop: int) -> Backbone:
     """Return a fitted estimator's network without its last layers."""
     estimator._check_fitted()
-    network, *trees = without_last(
-        estimator.network_, estimator.weights_, estimator.statistics_, drop
-    )
-    name = type(estimator).__name__
-    return Backbone(name, network, *trees, tuple(estimator.input_shape_))
+    kept = without_last(estimator.network_, estimator.weights_, estimator.statistics_, drop)
+    return Backbone(type(estimator).__name__, *kept, tuple(estimator.input_shape_))
 
 
 def _from_file(path: Path, drop: int, expected: Architecture | None = None) -> Backbone:
@@ -121,7 +118,7 @@ def _from_hub(source: str, drop: int) -> Backbone:
     if len(repository.split("/")) != 2:
         raise InputError(f"backbone expected hf:owner/name, got {source!r}.")
     try:
-        import huggingface_hub
+        import huggingface_hub  # type: ignore
     except ImportError:
         raise InputError(
             f"{source} expected the package huggingface_hub, which is not installed. "
@@ -153,8 +150,9 @@ def _configured(
         path = hub.hf_hub_download(repository, "config.json", revision=revision or None)
         config = json.loads(Path(path).read_text())
         told = config["pretrained_cfg"]
+        _, height, width = told["input_size"]
         preprocessing = Preprocessing(
-            tuple(map(int, told["input_size"][1:])),
+            (int(height), int(width)),
             float(told["crop_pct"]),
             tuple(map(float, told["mean"])),
             tuple(map(float, told["std"])),

@@ -163,7 +163,9 @@ def mapped(layer: Layer, change: Callable[[Layer], Layer]) -> Layer:
     return replace(layer, **parts)
 
 
-def held(network: Layer, weights: Weights, statistics: Weights, fresh: Weights):
+def held(
+    network: Layer, weights: Weights, statistics: Weights, fresh: Weights
+) -> tuple[Weights, Weights]:
     """Return weights and statistics of ``network``, which holds some of the plain ones given.
 
     Parameters
@@ -201,7 +203,14 @@ def released(network: Layer, weights: Weights, statistics: Weights) -> tuple[Wei
     )
 
 
-def _by_part(network: Composite, of: Callable[[str, Layer], tuple[Weights, Weights]]):
+def _by_part(
+    network: Composite, of: Callable[[str, Layer], tuple[Weights, Weights]]
+) -> tuple[Weights, Weights]:
     """Return what ``of`` finds for each part, by name, without what is empty."""
-    found = {name: of(name, part) for name, part in network.named()}
-    return tuple({name: pair[i] for name, pair in found.items() if pair[i]} for i in (0, 1))
+    weights: Weights = {}
+    statistics: Weights = {}
+    for name, part in network.named():
+        found = of(name, part)
+        weights |= {name: found[0]} if found[0] else {}
+        statistics |= {name: found[1]} if found[1] else {}
+    return weights, statistics

@@ -67,7 +67,7 @@ class Resize(Layer):
 
     def apply(self, weights, statistics, X, context):
         """Return the images (n, h', w', c')."""
-        for axis, matrix in enumerate(self.matrices(X.shape[1:3])):
+        for axis, matrix in enumerate(self.matrices((X.shape[1], X.shape[2]))):
             if matrix is not None:
                 product = jnp.tensordot(jnp.asarray(matrix, X.dtype), X, ((1,), (axis + 1,)))
                 X = jnp.moveaxis(product, 0, axis + 1)

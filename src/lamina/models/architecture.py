@@ -61,7 +61,7 @@ class Preprocessing:
             X = np.moveaxis(np.tensordot(R, X, ((1,), (1,))), 0, 1)
         if C is not None:
             X = np.moveaxis(np.tensordot(C, X, ((1,), (2,))), 0, 2)
-        mean, scale = (np.float32([[[v]]]) for v in (self.mean, self.scale))
+        mean, scale = (np.array([[[v]]], np.float32) for v in (self.mean, self.scale))
         return (X - mean) / scale
 
 
@@ -144,6 +144,12 @@ def put(tree: Weights, path: str, leaf: Weights) -> None:
     for name in folders:
         tree = tree.setdefault(name, {})
     tree[last] = leaf
+
+
+def has_matrix(weights: Weights) -> bool:
+    """Tell whether there is a matrix among a layer's weights, its parts' included."""
+    parts = weights.values()
+    return any(has_matrix(W) if isinstance(W, dict) else W.ndim > 1 for W in parts)
 
 
 Maker = Callable[..., Architecture]

@@ -13,7 +13,7 @@ from lamina.layers.normalization import Standardize
 from lamina.layers.pointwise import Dropout
 from lamina.layers.pooling import GlobalAveragePool
 from lamina.layers.sequential import Sequential
-from lamina.models.architecture import Architecture, Preprocessing
+from lamina.models.architecture import Architecture, Preprocessing, has_matrix
 from lamina.models.folding import Bound
 
 
@@ -76,7 +76,7 @@ class Backbone:
         found: list[Bound] = []
         if self.preprocessing is not None:
             told = {"mean": self.preprocessing.mean, "scale": self.preprocessing.scale}
-            channels = {name: np.float32(numbers) for name, numbers in told.items()}
+            channels = {name: np.array(numbers, np.float32) for name, numbers in told.items()}
             found.append(Bound(self.preprocessing.resize, {}, {}))
             found.append(Bound(Standardize(), {}, channels))
         for name, layer in self.network.named():
@@ -124,7 +124,7 @@ def without_last(
         )
     layers = network.named()
     for _ in range(drop):
-        while layers and layers[-1][0] not in weights:
+        while layers and not has_matrix(weights.get(layers[-1][0], {})):
             layers.pop()
         if len(layers) < 2:
             raise InputError(
@@ -135,5 +135,8 @@ def without_last(
     while layers and isinstance(layers[-1][1], Dropout):
         layers.pop()
     kept = {name for name, _ in layers}
-    parts = ({n: part for n, part in tree.items() if n in kept} for tree in (weights, statistics))
-    return Sequential([layer for _, layer in layers]), *parts
+    weights, statistics = (
+        {name: part for name, part in tree.items() if name in kept}
+        for tree in (weights, statistics)
+    )
+    return Sequential([layer for _, layer in layers]), weights, statistics

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-import jax
 import numpy as np
 
 from lamina.errors import InputError
@@ -20,7 +19,7 @@ from lamina.layers.layer import Layer, Shape, Weights
 from lamina.layers.normalization import BatchNorm
 from lamina.layers.pointwise import Dropout
 from lamina.layers.sequential import Sequential
-from lamina.models.architecture import in_wiring_order
+from lamina.models.architecture import has_matrix, in_wiring_order
 from lamina.models.folding import Bound, folded
 
 HEAD, LAST, ALL, LORA = "head", "last", "all", "lora"
@@ -140,13 +139,9 @@ def stages(layers: list[Bound]) -> list[int]:
     """
     number, found = -1, []
     for part in layers:
-        number += _has_matrix(part.weights)
+        number += has_matrix(part.weights)
         found.append(number)
     return found
-
-
-def _has_matrix(weights: Weights) -> bool:
-    return any(W.ndim > 1 for W in jax.tree.leaves(weights))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,14 +162,10 @@ class Division:
     cut: int
     network: Sequential
 
-    def plain(self, start: int = 0, stop: int | None = None) -> Bound:
-        """Return layers from ``start`` up to ``stop`` as an ordinary network."""
-        return joined(self.layers[start:stop])
-
     def given(self, fresh: Weights) -> tuple[Weights, Weights]:
         """Return the trained part's weights and statistics, new matrices from ``fresh``."""
-        _, weights, statistics = self.plain(self.cut)
-        return held(self.network, weights, statistics, fresh)
+        plain = joined(self.layers[self.cut :])
+        return held(self.network, plain.weights, plain.statistics, fresh)
 
     def whole(self, weights: Weights, statistics: Weights) -> Bound:
         """Return the whole network with what was trained, as an ordinary one."""

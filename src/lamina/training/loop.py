@@ -204,8 +204,8 @@ class Run:
                 f"{self.descent.optimizer.name!r}. Use 'adamw', 'sgd' or 'momentum'."
             )
         numbers = (self.descent.clip_norm, self.descent.average)
-        given = (None if a is None else self.dtype.type(a) for a in numbers)
-        return Settings(l1, l2, *given, jax.tree.map(self.dtype.type, factors))
+        clip, average = (None if a is None else self.dtype.type(a) for a in numbers)
+        return Settings(l1, l2, clip, average, jax.tree.map(self.dtype.type, factors))
 
     def train(self) -> None:
         """Run until the last epoch, a callback's stop, or Ctrl-C.
