@@ -135,8 +135,6 @@ def without_last(
     while layers and isinstance(layers[-1][1], Dropout):
         layers.pop()
     kept = {name for name, _ in layers}
-    weights, statistics = (
-        {name: part for name, part in tree.items() if name in kept}
-        for tree in (weights, statistics)
-    )
+    weights = {name: part for name, part in weights.items() if name in kept}
+    statistics = {name: part for name, part in statistics.items() if name in kept}
     return Sequential([layer for _, layer in layers]), weights, statistics
