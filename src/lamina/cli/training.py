@@ -11,6 +11,9 @@ from lamina.errors import DivergenceError, InputError
 CELLS = ("lstm", "gru", "rnn")
 """Families of recurrent networks."""
 
+MOST_SHOWN = 16
+"""So many matrices are listed by name."""
+
 
 def refuse(expected: str, got: str, **options: Any) -> None:
     """Raise for the first option that was given: what is to be done has no use for it."""
@@ -170,6 +173,9 @@ def report(estimator: Any, kind: str) -> None:
     arrays = flatten(estimator.weights_)
     matrices = [f"{name} {'×'.join(map(str, W.shape))}" for name, W in arrays.items() if W.ndim > 1]
     count = sum(W.size for W in arrays.values())
+    if len(matrices) > MOST_SHOWN:
+        left_out = f"… {len(matrices) - MOST_SHOWN + 1} more …"
+        matrices = [*matrices[: MOST_SHOWN - 2], left_out, matrices[-1]]
     show.line(
         "model", f"{type(estimator).__name__}, {kind}, {count:,} weights: " + ", ".join(matrices)
     )
