@@ -48,8 +48,9 @@ WEIGHTED = {
     "RecurrentRegressor": {"dropout": 0},
 }
 
-# They are fitted on one text or one series, without a y: not scikit-learn's kind of estimator.
-OF_THEIR_OWN = ("CharacterModel", "Forecaster")
+# They are fitted on one text or one series, without a y, or take what their backbone takes and no
+# rows of another width: not scikit-learn's kind of estimator.
+OF_THEIR_OWN = ("CharacterModel", "Forecaster", "TransferClassifier")
 CHECKED = [name for name in BY_NAME if name not in OF_THEIR_OWN]
 
 
