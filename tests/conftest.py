@@ -51,6 +51,7 @@ def plain_activations():
     return {
         "linear": lambda Y: 1.0 * Y,
         "relu": lambda Y: jnp.where(Y > 0, Y, 0),
+        "relu6": lambda Y: jnp.where(Y > 6, 6, jnp.where(Y > 0, Y, 0)),
         "leaky_relu": lambda Y: jnp.where(Y > 0, Y, Y / 100),
         "elu": lambda Y: jnp.where(Y > 0, Y, jnp.exp(Y) - 1),
         "gelu": lambda Y: Y * (1 + erf(Y / np.sqrt(2))) / 2,

@@ -37,6 +37,7 @@ _LAYERS = (
     "RandomShift",
     "Reshape",
     "Residual",
+    "Resize",
     "Sequential",
     "SpatialDropout",
     "Standardize",
@@ -60,6 +61,7 @@ _HOME = {
     "NetworkRegressor": "estimators.network",
     "NonnegativeFactorization": "estimators.topics",
     "TruncatedSVD": "estimators.topics",
+    "TransferClassifier": "estimators.transfer",
     "load": "estimators.persistence",
     "export_onnx": "estimators.onnx_export",
     "import_onnx": "estimators.onnx_import",
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
     from lamina.estimators.topics import TruncatedSVD as TruncatedSVD
     from lamina.estimators.torch_weights import export_torch as export_torch
     from lamina.estimators.torch_weights import import_torch as import_torch
+    from lamina.estimators.transfer import TransferClassifier as TransferClassifier
     from lamina.formats.checkpoints import Checkpoint as Checkpoint
     from lamina.layers import GRU as GRU
     from lamina.layers import LSTM as LSTM
@@ -121,6 +124,7 @@ if TYPE_CHECKING:
     from lamina.layers import RandomShift as RandomShift
     from lamina.layers import Reshape as Reshape
     from lamina.layers import Residual as Residual
+    from lamina.layers import Resize as Resize
     from lamina.layers import Sequences as Sequences
     from lamina.layers import Sequential as Sequential
     from lamina.layers import SpatialDropout as SpatialDropout

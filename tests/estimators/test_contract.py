@@ -48,9 +48,10 @@ WEIGHTED = {
     "RecurrentRegressor": {"dropout": 0},
 }
 
-# They are fitted on one text or one series, without a y, or on pairs of labels: not scikit-learn's
-# kind of rows.
+# They are fitted on one text or one series, without a y, on pairs of labels, or take what their
+# backbone takes and no rows of another width: not scikit-learn's kind of rows.
 OF_THEIR_OWN = ("CharacterModel", "Forecaster", "ImplicitFactorization", "RatingFactorization")
+OF_THEIR_OWN += ("TransferClassifier",)
 OF_THEIR_OWN += ("NonnegativeFactorization", "TruncatedSVD")  # transformers: see test_topics.py
 CHECKED = [name for name in BY_NAME if name not in OF_THEIR_OWN]
 

@@ -15,6 +15,7 @@ WITH_PULLBACK = [name for name in NAMES if ACTIVATIONS[name].pullback]
 TORCH = {
     "linear": lambda F, Y: Y * 1,
     "relu": lambda F, Y: F.relu(Y),
+    "relu6": lambda F, Y: F.relu6(Y),
     "leaky_relu": lambda F, Y: F.leaky_relu(Y),
     "elu": lambda F, Y: F.elu(Y),
     "gelu": lambda F, Y: F.gelu(Y),

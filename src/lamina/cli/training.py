@@ -11,6 +11,9 @@ from lamina.errors import DivergenceError, InputError
 CELLS = ("lstm", "gru", "rnn")
 """Families of recurrent networks."""
 
+MOST_SHOWN = 16
+"""So many matrices are listed by name."""
+
 
 def refuse(expected: str, got: str, **options: Any) -> None:
     """Raise for the first option that was given: what is to be done has no use for it."""
@@ -88,6 +91,21 @@ def encoder_of(train: Any, series_shape: Any, unknown: str | None) -> Any:
     return None
 
 
+def size_for_backbone(data: str, backbone: str | None) -> tuple[int, int] | None:
+    """Return the size to read a folder's images in, so that the backbone's crop fills its own."""
+    from lamina.estimators.backbones import find_backbone
+    from lamina.estimators.transfer import TransferClassifier
+    from lamina.formats.read import is_images
+
+    if not is_images(data):
+        return None
+    found = find_backbone(backbone or TransferClassifier.backbone)
+    if found.preprocessing is None:
+        return found.input_shape[:2] if len(found.input_shape) == 3 else None  # type: ignore
+    height, width = (round(s / (found.preprocessing.crop or 1)) for s in found.preprocessing.size)
+    return height, width
+
+
 def folder_of_the_run(checkpoint: Path | None, resume: Path | None) -> str | None:
     """Return the folder to keep the run in; one to go on from must hold a checkpoint."""
     if resume is None:
@@ -155,9 +173,15 @@ def report(estimator: Any, kind: str) -> None:
     arrays = flatten(estimator.weights_)
     matrices = [f"{name} {'×'.join(map(str, W.shape))}" for name, W in arrays.items() if W.ndim > 1]
     count = sum(W.size for W in arrays.values())
+    if len(matrices) > MOST_SHOWN:
+        left_out = f"… {len(matrices) - MOST_SHOWN + 1} more …"
+        matrices = [*matrices[: MOST_SHOWN - 2], left_out, matrices[-1]]
     show.line(
         "model", f"{type(estimator).__name__}, {kind}, {count:,} weights: " + ", ".join(matrices)
     )
+    trained = getattr(estimator, "trained_weights_", count)
+    if trained < count:
+        show.line("tuned", f"{trained:,} numbers, {trained / count:.1%} of the weights")
     padding = getattr(estimator, "padding_", None)
     if padding is not None:
         show.line("padding", f"{padding:.0%} of the steps trained on, as series differ in length")

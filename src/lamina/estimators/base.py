@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from lamina.formats.encoders import Encoder
     from lamina.inspection.plan import Plan
+    from lamina.models.backbone import Backbone
 
 AUTO = "auto"
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 20, 200
@@ -263,7 +264,7 @@ class NetworkEstimator(Estimator):
             usual = LBFGS_STEPS
             watchers.append(StopAtMinimum())
         else:
-            usual = int(np.clip(-(-STEPS // source.steps_per_epoch), FEWEST_EPOCHS, MOST_EPOCHS))
+            usual = self._usual_epochs(source.steps_per_epoch)
         epochs = self.max_epochs or usual
         objective = self._objective()
 
@@ -401,6 +402,10 @@ class NetworkEstimator(Estimator):
         shape = schedule("constant" if partial else self.schedule)
         average = None if partial else self.average_weights
         return Descent(method, float(rate), shape, self.clip_norm, average)
+
+    def _usual_epochs(self, steps: int) -> int:
+        """Return how many passes a fit takes where the user names none."""
+        return int(np.clip(-(-STEPS // steps), FEWEST_EPOCHS, MOST_EPOCHS))
 
     def _usual_rate(self, method: Optimizer) -> float:
         return method.learning_rate
@@ -550,6 +555,18 @@ class NetworkEstimator(Estimator):
         self._check_fitted()
         X, targets, _ = self._validation((X, y))  # type: ignore
         return self._computed, self.loss_, self.weights_, self.statistics_, X, targets
+
+    def as_backbone(self, drop: int = 1) -> Backbone:
+        """Return the network without its last layers, for `TransferClassifier` to train on from.
+
+        Parameters
+        ----------
+        drop : int
+            How many of the last layers with a matrix to leave out.
+        """
+        from lamina.estimators.backbones import backbone_of
+
+        return backbone_of(self, drop)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to one ``.safetensors`` file; read it with `lamina.load`.

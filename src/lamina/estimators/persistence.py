@@ -25,11 +25,13 @@ from lamina.estimators.perceptron import MLPClassifier, MLPRegressor
 from lamina.estimators.ratings import RatingFactorization
 from lamina.estimators.recurrent import RecurrentClassifier, RecurrentRegressor
 from lamina.estimators.topics import Decomposition, NonnegativeFactorization, TruncatedSVD
+from lamina.estimators.transfer import TransferClassifier
 from lamina.formats.encoders import encoder_from_document
 from lamina.formats.model_file import check_arrays, read_model, write_model
 from lamina.functions.losses import LOSSES, Loss
 from lamina.layers.document import from_document, to_document
 from lamina.layers.layer import Layer
+from lamina.models.backbone import Backbone
 
 ESTIMATORS: dict[str, type] = {
     cls.__name__: cls
@@ -50,6 +52,7 @@ ESTIMATORS: dict[str, type] = {
         MLPRegressor,
         NetworkClassifier,
         NetworkRegressor,
+        TransferClassifier,
     )
 }
 
@@ -206,6 +209,8 @@ def parameters(estimator: Estimator) -> dict[str, Any]:
             value = {"loss": _loss_document(value)}
         elif name == "encoder":
             value = None if value is None else {"encoder": _encoder_document(value)}
+        elif isinstance(value, Backbone):  # its weights are in the network: its name will do
+            value = value.name
         elif isinstance(value, np.generic):
             value = value.item()
         elif isinstance(value, dict):  # JSON has no keys but strings

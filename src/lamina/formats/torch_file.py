@@ -64,6 +64,8 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
             return _named(path, document)
         except FileFormatError:
             raise
+        except OSError:
+            raise
         except zipfile.BadZipFile as error:
             raise FileFormatError(
                 f"{path} expected a whole zip archive, got a damaged one ({error}). Copy it again."

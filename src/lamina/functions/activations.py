@@ -56,6 +56,7 @@ def _softmax_pullback(A: Float[Array, "n k"], dA: Float[Array, "n k"]) -> Float[
 _TABLE = (
     Activation("linear", lambda Y: Y, lambda A, dA: dA),
     Activation("relu", jax.nn.relu, lambda A, dA: jnp.where(A > 0, dA, 0)),
+    Activation("relu6", jax.nn.relu6, lambda A, dA: jnp.where((A > 0) & (A < 6), dA, 0)),
     Activation(
         "leaky_relu",
         lambda Y: jnp.where(Y > 0, Y, LEAK * Y),

@@ -109,12 +109,22 @@ class Pace(NamedTuple):
         The factor s on all gradients; None is 1.
     decay, l1 : pytree of scalars like the weights, or None
         The strengths α₂ of decoupled decay and α₁ of an L1 penalty; None is 0 for all.
+    factors : pytree of scalars like the weights, or None
+        What the rate is multiplied by for each array; None is 1 for all.
     """
 
     rate: Any
     shrink: Any = None
     decay: Any = None
     l1: Any = None
+    factors: Any = None
+
+    @property
+    def rates(self) -> Any:
+        """The rate of each array, or the one of all."""
+        if self.factors is None:
+            return self.rate
+        return jax.tree.map(lambda factor: self.rate * factor, self.factors)
 
 
 def descend(
@@ -142,10 +152,10 @@ def descend(
     leaves = [jax.tree.leaves(tree) for tree in (weights, gradients, *moments)]
     of_leaves = {
         name: None if tree is None else jax.tree.leaves(tree)
-        for name, tree in (("decay", pace.decay), ("l1", pace.l1))
+        for name, tree in (("decay", pace.decay), ("l1", pace.l1), ("factors", pace.factors))
     }
     pace, unbias = pace._replace(**of_leaves), RULES[rule].unbias(t)
-    step = native.descend if _is_for_native(leaves) else _descend
+    step = native.descend if pace.factors is None and _is_for_native(leaves) else _descend
     stepped = step(rule, leaves, pace, unbias)
     structure = jax.tree.structure(weights)
     weights, *new_moments = (structure.unflatten(column) for column in stepped)
@@ -166,22 +176,21 @@ def _is_for_native(leaves):
 def _descend(rule, leaves, pace, unbias):
     """Return the new weights and moments; all trees are lists of their leaves."""
     rule = RULES[rule]
-    zeros = [None] * len(leaves[0])
-    rows = [
-        _step(rule, unbias, pace, *row)
-        for row in zip(pace.decay or zeros, pace.l1 or zeros, *leaves, strict=True)
-    ]
+    nothing = [None] * len(leaves[0])
+    rates = [pace.rate] * len(nothing) if pace.factors is None else pace.rates
+    of_each = rates, pace.decay or nothing, pace.l1 or nothing
+    rows = [_step(rule, unbias, pace.shrink, *row) for row in zip(*of_each, *leaves, strict=True)]
     return [[row[i] for row in rows] for i in range(1 + rule.moments)]
 
 
-def _step(rule, unbias, pace, decay, l1, W, g, *moments):
+def _step(rule, unbias, shrink, rate, decay, l1, W, g, *moments):
     """Return an array's new values and moments."""
-    if pace.shrink is not None:
-        g = g * pace.shrink
+    if shrink is not None:
+        g = g * shrink
     d, D, moments = rule.direction(g, moments, unbias)
-    moved = W - pace.rate * d
+    moved = W - rate * d
     if decay is not None:
-        moved = moved - pace.rate * decay * W
+        moved = moved - rate * decay * W
     if l1 is not None:
-        moved = soft_threshold(moved, pace.rate * l1 / D)
+        moved = soft_threshold(moved, rate * l1 / D)
     return moved, *moments

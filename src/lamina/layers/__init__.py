@@ -18,6 +18,7 @@ from lamina.layers.pooling import (
     MaxPool2D,
 )
 from lamina.layers.recurrent import GRU, LSTM, RNN
+from lamina.layers.resize import Resize
 from lamina.layers.sequences import Sequences
 from lamina.layers.sequential import Sequential
 
@@ -52,6 +53,7 @@ __all__ = [
     "RandomShift",
     "Reshape",
     "Residual",
+    "Resize",
     "Sequences",
     "Sequential",
     "SpatialDropout",

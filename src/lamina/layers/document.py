@@ -26,6 +26,7 @@ from lamina.layers.pooling import (
     MaxPool2D,
 )
 from lamina.layers.recurrent import GRU, LSTM, RNN
+from lamina.layers.resize import Resize
 from lamina.layers.sequential import Sequential
 
 LAYERS: dict[str, type] = {
@@ -58,6 +59,7 @@ LAYERS: dict[str, type] = {
         RandomShift,
         Reshape,
         Residual,
+        Resize,
         Sequential,
         SpatialDropout,
         Standardize,

@@ -92,6 +92,8 @@ class Descent:
         Bound on the global gradient norm.
     average : float in (0, 1), optional
         How much of the weights' moving average is kept from step to step; None keeps none.
+    factors : nested dict like the weights, optional
+        What each weight's rate is multiplied by; None is one each.
     """
 
     optimizer: Optimizer
@@ -99,6 +101,7 @@ class Descent:
     schedule: Schedule
     clip_norm: float | None = None
     average: float | None = None
+    factors: Any = None
 
 
 class Recorder(Protocol):
@@ -194,8 +197,15 @@ class Run:
                 f"An L1 penalty expected an optimiser with proximal steps, got "
                 f"{self.descent.optimizer.name!r}. Use 'adam', 'sgd' or 'gd'."
             )
+        factors = self.descent.factors
+        if factors is not None and self.descent.optimizer.whole_step:
+            raise InputError(
+                f"Rates by layer expected an optimiser with a learning rate of its own, got "
+                f"{self.descent.optimizer.name!r}. Use 'adamw', 'sgd' or 'momentum'."
+            )
         numbers = (self.descent.clip_norm, self.descent.average)
-        return Settings(l1, l2, *(None if a is None else self.dtype.type(a) for a in numbers))
+        clip, average = (None if a is None else self.dtype.type(a) for a in numbers)
+        return Settings(l1, l2, clip, average, jax.tree.map(self.dtype.type, factors))
 
     def train(self) -> None:
         """Run until the last epoch, a callback's stop, or Ctrl-C.

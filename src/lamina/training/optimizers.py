@@ -85,8 +85,11 @@ class Optimizer:
             steps, state = optax.with_extra_args_support(self.transform).update(
                 gradients, state, weights, value=value, grad=gradients, value_fn=value_fn
             )
-        scale = 1 if self.whole_step else -pace.rate
-        return jax.tree.map(lambda W, d: W + scale * d, weights, steps), state
+        if self.whole_step:
+            return jax.tree.map(lambda W, d: W + d, weights, steps), state
+        if pace.factors is None:
+            return jax.tree.map(lambda W, d: W - pace.rate * d, weights, steps), state
+        return jax.tree.map(lambda W, d, rate: W - rate * d, weights, steps, pace.rates), state
 
 
 _OWN = {

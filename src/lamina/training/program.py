@@ -38,12 +38,15 @@ class Settings(NamedTuple):
         The global gradient norm above which gradients are scaled down to it.
     average : float or None
         How much of the weights' moving average is kept from step to step.
+    factors : pytree of float like the weights, or None
+        What each weight's learning rate is multiplied by; None is one each.
     """
 
     l1: Any
     l2: Any
     clip_norm: float | None
     average: float | None
+    factors: Any = None
 
 
 class Batch(NamedTuple):
@@ -126,7 +129,7 @@ class Parts(NamedTuple):
             state.weights,
             gradients,
             state.optimizer,
-            Pace(rate, shrink, decay, settings.l1),
+            Pace(rate, shrink, decay, settings.l1, settings.factors),
             value,
             lambda w: objective(w)[0],
         )

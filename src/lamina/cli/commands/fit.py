@@ -15,15 +15,17 @@ MODELS = {
     "linear": ("LinearClassifier", "LinearRegressor"),
     "mlp": ("MLPClassifier", "MLPRegressor"),
     "conv": ("ConvClassifier", "ConvRegressor"),
+    "transfer": ("TransferClassifier", None),
     "lstm": ("RecurrentClassifier", "RecurrentRegressor"),
     "gru": ("RecurrentClassifier", "RecurrentRegressor"),
     "rnn": ("RecurrentClassifier", "RecurrentRegressor"),
 }
-"""Estimators by the name of their family: for classes, for values."""
+"""Estimators by the name of their family: for classes, for values, None where there is none."""
 
 _data = partial(typer.Option, rich_help_panel="Data")
 _network = partial(typer.Option, rich_help_panel="Network")
 _convolutional = partial(typer.Option, rich_help_panel="Network: conv")
+_transfer = partial(typer.Option, rich_help_panel="Network: transfer")
 _recurrent = partial(typer.Option, rich_help_panel="Network: lstm, gru, rnn")
 _forecast = partial(typer.Option, rich_help_panel="Forecast")
 _series = partial(typer.Option, rich_help_panel="Data: series, texts and sounds")
@@ -100,6 +102,9 @@ def fit(
     hidden: Annotated[str | None, _network(help="Units of each hidden layer: 256,128.")] = None,
     activation: Annotated[str | None, _network(help="relu, tanh, gelu, …")] = None,
     init: Annotated[str | None, _network(help="he, glorot, lecun, …")] = None,
+    rank: Annotated[
+        int | None, _network(help="Length of users' and items' vectors; rank of lora's changes.")
+    ] = None,
     dropout: Annotated[
         float | None, _network(help="Share of hidden outputs dropped in training.")
     ] = None,
@@ -109,6 +114,23 @@ def fit(
     augment: Annotated[
         str | None,
         _convolutional(help="Change training images: some of flip,shift,cutout,mixup."),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        _transfer(
+            help="What to begin with: efficientnet_lite0, a file of weights (.safetensors, .pth), "
+            "a model file, or hf:owner/name."
+        ),
+    ] = None,
+    tune: Annotated[
+        str | None, _transfer(help="What trains: head (usual), last:2, all, or lora.")
+    ] = None,
+    head_learning_rate: Annotated[float | None, _transfer(help="The scores' rate.")] = None,
+    backbone_learning_rate: Annotated[
+        float | None, _transfer(help="The backbone's rate; a tenth of the scores' if left out.")
+    ] = None,
+    layer_decay: Annotated[
+        float | None, _transfer(help="Factor on the rate from each stage to the one before.")
     ] = None,
     pooling: Annotated[
         str | None, _recurrent(help="What of all states is taken: last, mean, max.")
@@ -141,7 +163,6 @@ def fit(
     duplicates: Annotated[
         str | None, _pairs(help="Pairs that come twice: error (usual), sum, mean, last.")
     ] = None,
-    rank: Annotated[int | None, _pairs(help="Length of the vectors.")] = None,
     iterations: Annotated[int | None, _pairs(help="Of the alternating solvers.")] = None,
     solver: Annotated[
         str | None, _pairs(help="For ratings bayes, als, sgd; for implicit cg, exact, bpr.")
@@ -215,6 +236,8 @@ def fit(
         activation=activation, init=init, dropout=dropout, loss=loss, pooling=pooling,
         series_shape=_numbers("--series-shape", series_shape, "x"), level=generate_level,
         window=window, horizon=horizon, season=season,
+        backbone=backbone, tune=tune, rank=rank, head_learning_rate=head_learning_rate,
+        backbone_learning_rate=backbone_learning_rate, layer_decay=layer_decay,
         penalty=penalty, alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer,
         learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
         max_epochs=epochs, early_stopping=early_stopping, class_weight=class_weight,
@@ -223,7 +246,7 @@ def fit(
         callbacks=training.watchers(metrics),
     )  # fmt: skip
     of_pairs = {"columns": columns, "user": user, "item": item, "value": value}
-    of_pairs |= {"duplicates": duplicates, "rank": rank, "iterations": iterations, "solver": solver}
+    of_pairs |= {"duplicates": duplicates, "iterations": iterations, "solver": solver}
     of_pairs |= {"unobserved_weight": unobserved_weight, "regularization": regularization}
     of_pairs |= {"exponent": exponent}
     path = _writable(out, data)
@@ -258,12 +281,20 @@ def fit(
         "skip_bad": skip_bad,
         "reading": told,
     }
+    if model == "transfer" and size is None:
+        reading["size"] = training.size_for_backbone(data, backbone)
     train, held_out = sources.train_and_test(data, target, test, test_fraction, seed, **reading)
     assert train.y is not None
     model = training.family_for(model, train, settings["series_shape"] is not None)
     settings["cell"] = model if model in CELLS else None
     classify = sources.is_classification(train.y) if task == "auto" else task == "classify"
-    estimator = training.estimator_of(MODELS[model][0 if classify else 1], settings)
+    name = MODELS[model][0 if classify else 1]
+    if name is None:
+        raise InputError(
+            f"--model {model} expected classes to tell apart, got values. Use --task classify or "
+            "another --model."
+        )
+    estimator = training.estimator_of(name, settings)
     estimator.encoder = training.encoder_of(train, settings["series_shape"], unknown)
     validate = None
     if validation is not None:

@@ -57,6 +57,8 @@ def plan(
     }
     dataset = sources.read_labelled(data, target)
     assert dataset.y is not None
+    if model is not None:
+        check_choice("--model", model, [name for name in MODELS if name != "transfer"])
     family = training.family_for(model, dataset, settings["series_shape"] is not None)
     settings["cell"] = family if family in CELLS else None
     classify = sources.is_classification(dataset.y) if task == "auto" else task == "classify"
