@@ -5,6 +5,7 @@ import sys
 import warnings
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -154,7 +155,7 @@ def test_evaluate_and_predict_ratings(models, lamina):
         ("fit u.data --model ratings --hidden 3", "--hidden expected a model that has it"),
         ("fit u.data --model ratings --rank 400", "rank expected at most 20"),
         ("fit u.data --model rating", "Did you mean 'ratings'"),
-        ("fit iris --model mlp --rank 3", "--rank expected --model ratings or implicit, got mlp"),
+        ("fit iris --model mlp --rank 3", "--rank expected a model that has it, got MLP"),
         ("fit empty.data --model implicit", "got an empty file"),
         ("fit none.data --model implicit", "a file that can be read"),
     ],
@@ -167,3 +168,53 @@ def test_refusals_are_one_sentence(models, lamina, monkeypatch, command, message
     assert re.search(message, outcome.err)
     assert outcome.err.count("\n") == 1
     assert outcome.out == "" or "data" in outcome.out
+
+
+def test_pairs_that_repeat_are_one_before_any_is_held_out(lamina, tmp_path):
+    rng = np.random.default_rng(0)
+    pairs = [(u, i) for u in range(30) for i in rng.permutation(20)[:8]]
+    lines = [f"{u}\t{i}\t{rng.integers(1, 6)}\n" for u, i in pairs]
+    Path("once.data").write_text("".join(lines))
+    Path("twice.data").write_text("".join(lines * 2))
+    fit = [
+        "--model",
+        "ratings",
+        "--columns",
+        "user,item,rating",
+        "--rank",
+        "2",
+        "--iterations",
+        "3",
+        "--quiet",
+    ]
+    once, refused = lamina("fit", "once.data", *fit), lamina("fit", "twice.data", *fit)
+    assert (refused.status, "240 rows that repeat" in refused.err) == (2, True)
+    merged = lamina("fit", "twice.data", *fit, "--duplicates", "mean")
+    assert merged.status == 0, merged.err
+    figures = [line for line in once.out.splitlines() if line.startswith(("test", "columns"))]
+    assert [line for line in merged.out.splitlines() if line in figures] == figures
+
+
+def test_times_taken_for_values_are_told(lamina, tmp_path):
+    lines = [f"{u},{i},{1_600_000_000 + u}\n" for u in range(20) for i in range(u % 3, 9, 2)]
+    Path("clicks.csv").write_text("visitor,film,t\n" + "".join(lines))
+    fit = ["--model", "implicit", "--rank", "2", "--iterations", "2", "--quiet"]
+    done = lamina("fit", "clicks.csv", *fit)
+    assert "user visitor, item film, value t" in done.out
+    assert "look like times" in done.err
+
+
+def test_another_tests_columns_are_told(lamina, tmp_path):
+    rows = "".join(f"{u},{i},{(u * i) % 5 + 1}\n" for u in range(20) for i in range(u % 3, 9, 2))
+    Path("a.csv").write_text("user,item,rating\n" + rows)
+    Path("b.csv").write_text("who,what,stars\n" + rows)
+    done = lamina(
+        "fit", "a.csv", *["--model", "ratings", "--rank", "2", "--test", "b.csv", "--quiet"]
+    )
+    assert (done.status, "b.csv" in done.err) == (2, True), done.err
+
+
+def test_what_is_no_network_is_not_exported(models, lamina, monkeypatch):
+    monkeypatch.chdir(models[0])
+    done = lamina("export", "m.safetensors", "--onnx", "m.onnx")
+    assert (done.status, "expected a network" in done.err) == (2, True)

@@ -48,6 +48,9 @@ def test_a_recurrent_net_by_hand():
     lstm = 2 * (2 * 7 * 20 * 5 * 64 + 20 * 2 * 7 * 16 * 64)
     gru = 2 * 7 * 20 * 32 * 24 + 20 * 2 * 7 * 8 * 24
     assert [layer.forward for layer in found.layers] == [lstm, gru, 2 * 7 * 8 * 3]
+    by_input = 2 * 2 * 7 * 20 * 5 * 64
+    backward = [2 * lstm - by_input, 2 * gru, 2 * 2 * 7 * 8 * 3]
+    assert [layer.backward for layer in found.layers] == backward
     assert found.layers[0].saved == 4 * 7 * 2 * 20 * 16 * 6
 
 

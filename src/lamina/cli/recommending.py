@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lamina.cli import show, training
-from lamina.errors import InputError, check_number
+from lamina.errors import InputError, check_choice, check_number
 from lamina.estimators.factorization import USERS_AT_ONCE, Factorization
 from lamina.estimators.iterations import progress_bar
 from lamina.estimators.ratings import RatingFactorization
-from lamina.factorization.interactions import frame_columns
+from lamina.factorization.interactions import DUPLICATES, frame_columns
 from lamina.factorization.recommendations import Recommendations
 from lamina.factorization.splits import hold_out
 from lamina.formats.files import written_whole
@@ -61,6 +62,9 @@ def fit(
 ) -> None:
     """Measure a model on held-out interactions, fit it on all of them, and save it.
 
+    Pairs that come twice are one interaction before anything is held out. A fit that Ctrl-C ends is
+    saved as it is.
+
     Parameters
     ----------
     data : str
@@ -87,16 +91,18 @@ def fit(
             f"{data} expected a column of ratings, got {', '.join(map(str, named))} only. Name it: "
             "--columns USER,ITEM,RATING; for interactions without ratings use --model implicit."
         )
-    frame = frame[named]
+    show.line("columns", _as_taken(frame, named))
+    frame = _merged(data, frame[named], settings.get("duplicates") or "error")
+    named = list(frame.columns)
     settings = settings | {"columns": tuple(named)}
 
-    def fitted(rows: Any) -> Factorization:
+    def fitted(rows: Any) -> Any:
         estimator = training.estimator_of(MODELS[name], settings)
         estimator.fit(rows)
         return estimator
 
     if test is not None:
-        held_out: Any = read_pairs(test, columns)[named]
+        held_out: Any = read_pairs(test, tuple(map(str, named)))
         show.line("data", f"{data}: {len(frame):,} interactions")
         estimator = fitted(frame)
         _report(estimator)
@@ -112,14 +118,62 @@ def fit(
         show.line("data", f"{data}: {len(train):,} to train on, {len(held_out):,} not")
         measured = fitted(train)
         show.line("test", headline(measured, held_out))
-        estimator = fitted(frame)
+        cut_short = len(measured.history_.get("iteration", ())) not in (0, measured.iterations)
+        estimator = measured if cut_short else fitted(frame)
         _report(estimator)
-        show.line("fitted", f"again, with the same settings, on all {len(frame):,} interactions")
+        how = "so far" if cut_short else "again, with the same settings, on all"
+        rows = len(train if cut_short else frame)
+        show.line("fitted", f"{how} {'on ' if cut_short else ''}{rows:,} interactions")
     else:
         show.line("data", f"{data}: {len(frame):,} interactions")
         estimator = fitted(frame)
         _report(estimator)
     training.save(estimator, path)
+
+
+def _as_taken(frame: Any, named: Sequence[Any]) -> str:
+    """Return which column is what; warn where values look like times."""
+    if len(named) > 2:
+        values = frame[named[2]]
+        if values.dtype.kind == "M" or (values.dtype.kind in "iuf" and values.median() > 1e8):
+            warnings.warn(
+                f"The values, of column {named[2]}, look like times. Name the columns to take: "
+                "--columns USER,ITEM or USER,ITEM,VALUE.",
+                stacklevel=2,
+            )
+    words = zip(("user", "item", "value"), named, strict=False)
+    return ", ".join(f"{what} {name}" for what, name in words)
+
+
+def _merged(data: str, frame: Any, how: str) -> Any:
+    """Return interactions in which no pair of user and item comes twice.
+
+    Parameters
+    ----------
+    data : str
+        The file, for the error.
+    frame : DataFrame
+        Users, items, and perhaps values.
+    how : {"error", "sum", "mean", "last"}
+        What becomes of the values; without any, the sum is how often a pair came.
+    """
+    check_choice("--duplicates", how, DUPLICATES)
+    pair = list(frame.columns[:2])
+    repeated = int(frame.duplicated(pair).sum())
+    if not repeated:
+        return frame
+    if how == "error":
+        raise InputError(
+            f"{data} expected each pair of a user and an item once, got {repeated:,} rows that "
+            "repeat an earlier one. Say what to do: --duplicates sum, mean or last."
+        )
+    if how == "sum" and len(frame.columns) == 2:
+        frame = frame.assign(count=1.0)
+    if len(frame.columns) == 2 or how == "last":
+        return frame.drop_duplicates(pair, keep="last")
+    if frame.iloc[:, 2].dtype.kind not in "iufb" or frame.isna().any(axis=None):
+        return frame  # the estimator tells what is wrong with them
+    return frame.groupby(pair, sort=False, as_index=False)[[frame.columns[2]]].agg(how)
 
 
 def headline(estimator: Factorization, held_out: pd.DataFrame) -> str:

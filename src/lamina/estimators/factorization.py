@@ -130,11 +130,13 @@ class Factorization(Estimator):
         interactions = Interactions.of(X, y, columns=self.columns, duplicates=self.duplicates)
         interactions = self._check_values(interactions)
         users, items = interactions.shape
-        if self.rank > max(users, items):
+        most = max(users, items)
+        if self.rank > most and self.rank != type(self).rank:
             raise InputError(
-                f"rank expected at most {max(users, items)}, the larger of {users:,} users and "
-                f"{items:,} items, got {self.rank}. A product of thinner matrices already is exact."
+                f"rank expected at most {most}, the larger of {users:,} users and {items:,} items, "
+                f"got {self.rank}. A product of thinner matrices already is exact."
             )
+        self._rank = min(self.rank, most)
         seed = validation.seed_from(self.random_state)
         sides = zip(features, ("user", "item"), strict=True)
         named = [named_by(given, what) for given, what in sides]

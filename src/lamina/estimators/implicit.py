@@ -103,7 +103,7 @@ class ImplicitFactorization(Factorization):
             self._model, self.history_ = self._ranked(interactions.by_user, seed)
             return
         history: dict[str, list] = {}
-        solver = implicit.alternate(interactions, self.rank, self._weighting, seed)
+        solver = implicit.alternate(interactions, self._rank, self._weighting, seed)
         found = iterated(solver, self.iterations, history, self.verbose)
         self._model, self.history_ = found[0], history
 
@@ -114,9 +114,9 @@ class ImplicitFactorization(Factorization):
         rows = rows_of(seen.indptr)
         batch = min(self.batch_size, len(rows))
         source = TripleSource(rows, seen.indices, seen.shape[1], batch, seed)
-        shape = seen.shape
+        rank = self._rank if items is None else items.factors.shape[1]
         return descend_rankings(
-            source, shape, self.regularization, self.rank, self._pace, seed, items
+            source, seen.shape, self.regularization, rank, self._pace, seed, items
         )
 
     @property
@@ -134,8 +134,8 @@ class ImplicitFactorization(Factorization):
     def _fold(self, rows: Any) -> Side:
         if self.solver == "bpr":
             if rows.nnz == 0:
-                users = rows.shape[0]
-                return Side(np.zeros((users, self.rank), np.float32), np.zeros(users, np.float32))
+                shape = rows.shape[0], self._model.items.factors.shape[1]
+                return Side(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32))
             return self._ranked(rows, 0, self._model.items)[0].users
         return implicit.solve_side(rows, self._model.items, replace(self._weighting, steps=0))
 

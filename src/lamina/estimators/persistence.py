@@ -108,6 +108,11 @@ def load(path: str | Path) -> Any:
         If the file is truncated, edited, foreign, or written by a later version.
     """
     document, arrays = read_model(path)
+    if document.get("kind") == "checkpoint":
+        raise FileFormatError(
+            f"{path} expected a model, got a checkpoint of a run. Go on with the run: the same "
+            f"lamina fit with --resume {Path(path).parent}, or checkpoint= in Python."
+        )
     try:
         return _build(document, arrays)
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:

@@ -148,7 +148,7 @@ class RatingFactorization(Factorization):
         history: dict[str, list] = {}
         memory = None
         if self.solver == "bayes":
-            solver: Any = bayes.alternate(interactions, self.rank, seed)
+            solver: Any = bayes.alternate(interactions, self._rank, seed)
             found = iterated(solver, self.iterations, history, self.verbose)
             memory = found[2]
         elif self.solver == "sgd":
@@ -160,10 +160,10 @@ class RatingFactorization(Factorization):
                 for given, of in zip(features, labels, strict=True)
             ]
             both = known[0], known[1]
-            found = descend_ratings(matrix, ridges, self.rank, self._pace, seed, both, self.alpha)
+            found = descend_ratings(matrix, ridges, self._rank, self._pace, seed, both, self.alpha)
             history = found[1]
         else:
-            solver = ratings.alternate(interactions, self.rank, self._ridge, seed)
+            solver = ratings.alternate(interactions, self._rank, self._ridge, seed)
             found = iterated(solver, self.iterations, history, self.verbose)
         self._model, self._memory, self.history_ = found[0], memory, history
 
@@ -251,7 +251,14 @@ class RatingFactorization(Factorization):
         given = triples(X, y, self.columns)
         if given.values is None or len(given.values) == 0:
             raise InputError("evaluate expected ratings, in y or as a third column, got none.")
-        return (given.users, given.items), validation.check_values(given.values)
+        values = np.asarray(given.values)
+        strange = ~np.isfinite(values.astype(float)) if values.dtype.kind in "biuf" else [False]
+        if np.any(strange):
+            raise InputError(
+                f"evaluate expected finite ratings, got {np.sum(strange):,} that are not, the "
+                f"first in row {int(np.argmax(strange))}, counting from 0. Leave those rows out."
+            )
+        return (given.users, given.items), validation.check_values(values)
 
     def score(self, X, y=None) -> float:
         """Return R² of predicted ratings; 1 is perfect, 0 is as good as their mean."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ INITS = ("auto", "nndsvd", "nndsvda", "random")
 class Decomposition(Estimator):
     """A transformer whose ``components_`` are the H of ``X ≈ W H``."""
 
-    n_components: int = 2
+    n_components: int = field(default=2, kw_only=False)
     random_state: Any = None
 
     def fit(self, X, y=None):
@@ -316,7 +316,7 @@ class NonnegativeFactorization(Decomposition):
     [['hull', 'sail'], ['fluke', 'fin']]
     """
 
-    n_components: int = 10
+    n_components: int = field(default=10, kw_only=False)
     loss: str = "frobenius"
     alpha_W: float = 0.0
     alpha_H: float = 0.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -129,12 +129,12 @@ def plan(
     arrays = 2 if optimizer is None else _arrays(optimizer)
     network.output_shape(input_shape, "network")
     costs = list(_costs(network, input_shape, batch_size, ""))
-    first = next((i for i, cost in enumerate(costs) if cost.forward), 0)
-    layers = []
-    for i, cost in enumerate(costs):
-        back = cost.backward if i > first else cost.backward // 2  # the input needs no gradient
-        layers.append(Cost(**{**vars(cost), "backward": back}))
-    return Plan(tuple(layers), batch_size, arrays)
+    first = next((i for i, (cost, _) in enumerate(costs) if cost.forward), 0)
+    layers = tuple(
+        replace(cost, backward=cost.backward - by_input) if i == first else cost
+        for i, (cost, by_input) in enumerate(costs)
+    )
+    return Plan(layers, batch_size, arrays)
 
 
 def _arrays(optimizer: Optimizer) -> int:
@@ -144,7 +144,8 @@ def _arrays(optimizer: Optimizer) -> int:
     return sum(np.shape(leaf) == (8, 8) for leaf in leaves)
 
 
-def _costs(layer: Layer, input_shape: Shape, rows: int, path: str) -> Iterator[Cost]:
+def _costs(layer: Layer, input_shape: Shape, rows: int, path: str) -> Iterator[tuple[Cost, int]]:
+    """Yield each layer's cost, and what of it is the gradient by its input."""
     if isinstance(layer, EachStep):
         yield from _costs(layer.layer, input_shape[1:], rows * input_shape[0], f"{path}/layer")
         return
@@ -166,7 +167,12 @@ def _costs(layer: Layer, input_shape: Shape, rows: int, path: str) -> Iterator[C
         for count, r, m, k in products
     )
     saved = BYTES * rows * _saved(layer, input_shape, output)
-    yield Cost(path, text, output, parameters, forward, 2 * forward, saved)
+    cost = Cost(path, text, output, parameters, forward, 2 * forward, saved)
+    by_input = forward
+    if isinstance(layer, Recurrent):  # its states need their gradients all the same
+        count, r, m, k = products[0]
+        by_input = 2 * count * r * m * k
+    yield cost, by_input
 
 
 def _products(layer: Layer, input_shape: Shape, output: Shape, rows: int) -> Iterator[Any]:

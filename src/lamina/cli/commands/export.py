@@ -29,6 +29,11 @@ def export(
     if onnx is None and torch is None:
         raise InputError("export expected --onnx FILE or --torch FILE, got neither.")
     estimator = load(model)
+    if not hasattr(estimator, "network_"):
+        raise InputError(
+            f"export expected a network, got {model}, a {type(estimator).__name__}. Its matrices "
+            "are in the model file, which any reader of safetensors opens."
+        )
     if onnx is not None:
         from lamina.estimators.onnx_export import export_onnx
 

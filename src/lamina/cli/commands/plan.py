@@ -14,6 +14,9 @@ from lamina.errors import check_choice
 def plan(
     data: Annotated[str, typer.Argument(help="What `lamina fit` would train on.")],
     target: Annotated[str | None, typer.Option(help="The column to predict; tables only.")] = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of rows that fit would hold out.")
+    ] = 0.2,
     task: Annotated[str, typer.Option(help="classify, regress, or auto: by the target.")] = "auto",
     model: Annotated[
         str | None, typer.Option(help=f"The network: {', '.join(MODELS)}. As fit would choose.")
@@ -55,7 +58,7 @@ def plan(
         "random_state": 0,
         "verbose": 0,
     }
-    dataset = sources.read_labelled(data, target)
+    dataset, _ = sources.train_and_test(data, target, None, test_fraction, 0)
     assert dataset.y is not None
     if model is not None:
         check_choice("--model", model, [name for name in MODELS if name != "transfer"])
