@@ -195,11 +195,11 @@ def test_pairs_that_repeat_are_one_before_any_is_held_out(lamina, tmp_path):
     assert [line for line in merged.out.splitlines() if line in figures] == figures
 
 
-def test_times_taken_for_values_are_told(lamina, tmp_path):
+def test_times_taken_for_values_are_told(lamina_process, tmp_path):
     lines = [f"{u},{i},{1_600_000_000 + u}\n" for u in range(20) for i in range(u % 3, 9, 2)]
     Path("clicks.csv").write_text("visitor,film,t\n" + "".join(lines))
     fit = ["--model", "implicit", "--rank", "2", "--iterations", "2", "--quiet"]
-    done = lamina("fit", "clicks.csv", *fit)
+    done = lamina_process("fit", "clicks.csv", *fit)
     assert "user visitor, item film, value t" in done.out
     assert "look like times" in done.err
 

@@ -9,6 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from lamina.estimators.persistence import ESTIMATORS as BY_NAME
 
+
 TO_SEVEN_DIGITS = "check_sample_weight_equivalence_on_dense_data"
 
 # What an estimator needs to take the checks' data, as constructor parameters by its name; all
@@ -30,7 +31,10 @@ SERIES = {
     "max_epochs": 60,
     "learning_rate": 0.02,
 }
+FEW_UNITS = {"hidden": (16,), "max_epochs": 60, "learning_rate": 0.02}
 SETTINGS = {
+    "MLPClassifier": FEW_UNITS,
+    "MLPRegressor": FEW_UNITS,
     "ConvClassifier": LINE,
     "ConvRegressor": LINE,
     "RecurrentClassifier": SERIES,
@@ -54,6 +58,11 @@ OF_THEIR_OWN = ("CharacterModel", "Forecaster", "ImplicitFactorization", "Rating
 OF_THEIR_OWN += ("TransferClassifier",)
 OF_THEIR_OWN += ("NonnegativeFactorization", "TruncatedSVD")  # transformers: see test_topics.py
 CHECKED = [name for name in BY_NAME if name not in OF_THEIR_OWN]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly(compiled_quickly):
+    """Compile with few optimisations: a check fits small data of a shape of its own."""
 
 
 def made(name, **parameters):
