@@ -9,7 +9,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from lamina.estimators.persistence import ESTIMATORS as BY_NAME
 
-
 TO_SEVEN_DIGITS = "check_sample_weight_equivalence_on_dense_data"
 
 # What an estimator needs to take the checks' data, as constructor parameters by its name; all
