@@ -134,7 +134,7 @@ def test_early_stopping_holds_out_a_share_of_each_class(iris):
     model = small(early_stopping=3, validation_fraction=0.2, max_epochs=3)
     model.fit(X, y)
     assert len(model.history_["val_loss"]) == 3
-    train, targets, _, held = model._hold_out(X, y, None)
+    train, targets, _, held = model._hold_out(X, y, None, seed=0)
     assert (len(train), len(held[0])) == (120, 30)
     assert np.bincount(held[1]).tolist() == [10, 10, 10]
     rows = {row.tobytes() for row in X}

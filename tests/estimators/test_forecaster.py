@@ -126,7 +126,7 @@ def test_training_targets_are_the_steps_after_their_windows():
 def test_early_stopping_holds_out_windows_that_training_does_not_reach():
     model = Forecaster(**SETTINGS, early_stopping=1, max_epochs=3)
     X = np.arange(50)[:, None]
-    train, _, _, (held_out, _, _) = model._hold_out(X, X, None)
+    train, _, _, (held_out, _, _) = model._hold_out(X, X, None, seed=0)
     np.testing.assert_array_equal(held_out[:, 0], np.arange(45, 50))
     assert train[-1, 0] == 39  # its targets end where the held-out ones begin
     assert len(model.fit(seasonal(0, 60)).history_["val_loss"]) <= 3

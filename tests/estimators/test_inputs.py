@@ -37,7 +37,10 @@ from lamina.errors import InputError
         ({"schedule": "cosin"}, "got 'cosin'. Did you mean 'cosine'?"),
         ({"loss": "hing"}, "got 'hing'. Did you mean 'hinge'?"),
         ({"loss": "squared"}, "loss expected one of softmax, hinge for these targets"),
-        ({"precision": "float16"}, "precision expected one of float32, float64; got 'float16'."),
+        (
+            {"precision": "float16"},
+            "precision expected one of float32, float64, bfloat16; got 'float16'.",
+        ),
         ({"random_state": -1}, "random_state expected None, a whole number of at least 0"),
         ({"random_state": "lucky"}, "random_state expected None, a whole number of at least 0"),
         ({"callbacks": ["print"]}, "callbacks expected Callback objects or functions"),

@@ -37,6 +37,7 @@ from lamina.layers import (
     RandomShift,
     Reshape,
     Residual,
+    Resize,
     Sequences,
     Sequential,
     SpatialDropout,
@@ -79,6 +80,8 @@ NETWORKS = {
     "global": (Sequential([Conv2D(3), GlobalAveragePool()]), IMAGE),
     "global in time": (GlobalAveragePool(keep_axes=True), SERIES),
     "reshape": (Sequential([Reshape((3, 2, -1)), Conv2D(2, 2), Flatten(), Dense(2)]), SERIES),
+    "resize": (Resize((3, 9), crop=0.8, interpolation="bicubic"), IMAGE),
+    "resize of greys": (Sequential([Resize(5, channels=3), Conv2D(2)]), (7, 6, 1)),
     "residual": (
         Sequential([Residual(Conv2D(4, 3)), Residual(Conv2D(5, 1), Conv2D(5, 1)), BatchNorm()]),
         IMAGE,
@@ -222,7 +225,9 @@ def test_what_cannot_be_written_is_named(layer, lengths, message, made):
         network_to_onnx(layer, *made(layer, shape), shape, lengths=lengths)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "each step"])
+@pytest.mark.parametrize(
+    "name", [name for name in NETWORKS if name.split()[0] not in ("each", "resize")]
+)
 def test_what_is_written_is_read_again(name, made, ran, tmp_path):
     network, shape = NETWORKS[name]
     model = network_to_onnx(network, *made(network, shape), shape)

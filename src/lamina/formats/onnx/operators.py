@@ -51,6 +51,13 @@ def _elu(who: str, inputs: Inputs, attributes: Attributes) -> Traced:
     return _only(who, attributes.get("alpha", 1.0), 1.0, "elu", inputs)
 
 
+def _clip(who: str, inputs: Inputs, attributes: Attributes) -> Traced:
+    ends = [float(np.asarray(end)) for end in inputs[1:] if isinstance(end, np.ndarray)]
+    if ends != [0, 6]:
+        raise unreadable(who, "the ends 0 and 6", ends, "No layer clips elsewhere.")
+    return inputs[0].through(Activation("relu6"), {}, {})
+
+
 def _only(who: str, alpha: float, known: float, name: str, inputs: Inputs) -> Traced:
     if not math.isclose(alpha, known, rel_tol=1e-6):
         raise unreadable(who, f"alpha={known}", alpha, "No layer has another slope.")
@@ -212,6 +219,7 @@ OPERATORS: dict[str, Reading] = {
     "Cast": _same,
     "Concat": join("concatenate"),
     "Conv": conv,
+    "Clip": _clip,
     "ConvTranspose": conv_transpose,
     "Div": lambda who, inputs, attributes: standardized(who, inputs, attributes, True),
     "Dropout": _same,

@@ -31,6 +31,9 @@ def activated(graph: Graph, function: str, X: Value, name: str) -> Value:
         return graph.apply("Mul", X, name, graph.node("Sigmoid", [X.name], name))
     if function == "softmax":
         return graph.apply("Softmax", X, name, axis=X.channel_axis)
+    if function == "relu6":
+        ends = (graph.constant(np.float32(end), f"{name}/end") for end in (0, 6))
+        return graph.apply("Clip", X, name, *ends)
     operator, attributes = _OPERATORS[function]
     return graph.apply(operator, X, name, **attributes)
 

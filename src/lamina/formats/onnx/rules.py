@@ -40,6 +40,7 @@ from lamina.layers import (
     RandomShift,
     Reshape,
     Residual,
+    Resize,
     Sequential,
     SpatialDropout,
     Standardize,
@@ -169,6 +170,7 @@ RULES: dict[type, Rule] = {
     **dict.fromkeys((ConvTranspose1D, ConvTranspose2D), windows.transposed),
     **dict.fromkeys((MaxPool1D, MaxPool2D, AveragePool1D, AveragePool2D), windows.pooling),
     **dict.fromkeys((RNN, LSTM, GRU), recurrent),
+    Resize: windows.resize,
     **dict.fromkeys((Dropout, SpatialDropout, RandomFlip, RandomShift, Cutout), pointwise.identity),
 }
 """How each layer of `lamina.layers` is written."""

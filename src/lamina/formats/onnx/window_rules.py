@@ -66,6 +66,21 @@ def pooling(graph: Graph, layer: Any, weights: Weights, statistics: Weights, X, 
     return replace(Y, shape=layer.output_shape(X.shape, name))
 
 
+def resize(graph: Graph, layer: Any, weights: Weights, statistics: Weights, X, name) -> Value:
+    """``R X Cᵀ`` in each channel: two MatMuls, and a Concat where one channel is repeated."""
+    X = graph.laid(X, FIRST)
+    shape = layer.output_shape(X.shape, name)
+    R, C = layer.matrices(X.shape[:2])
+    made = X.name
+    if R is not None:
+        made = graph.node("MatMul", [graph.constant(R, f"{name}/R"), made], name)
+    if C is not None:
+        made = graph.node("MatMul", [made, graph.constant(C.T, f"{name}/C")], name)
+    if shape[-1] != X.shape[-1]:
+        made = graph.node("Concat", [made] * shape[-1], name, axis=1)
+    return Value(made, shape, FIRST)
+
+
 def global_average(
     graph: Graph, layer: Any, weights: Weights, statistics: Weights, X, name
 ) -> Value:
