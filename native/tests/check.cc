@@ -74,7 +74,7 @@ Arrays convolution(Threads& threads, int64_t limit, uint32_t seed, bool compare)
   Array A = Array::of({n, H, V, k}), places = none(XLA_FFI_DataType_U8), dX = Array::of({n, h, w, c});
   Array dW = Array::of({i, i, c, k}), db = none();
   const Attributes told{{{"threads", limit}, {"groups", 1}},
-                        {{"relu", false}},
+                        {{"relu", false}, {"average", false}},
                         {{"stride", {1, 1}}, {"dilation", {1, 1}}, {"origin", {0, 0}}, {"window", {1, 1}}}};
   call(convolution_forward, threads, {X, W, none()}, {&A, &places}, told);
   call(convolution_backward, threads, {X, W, none(), places, dA}, {&dX, &dW, &db}, told);
