@@ -233,13 +233,15 @@ def free_memory() -> int:
 
 def check_predicts(estimator: Any) -> None:
     """Raise for a model that predicts no rows: one that writes texts, or finds topics."""
-    if not hasattr(estimator, "predict"):
-        raise InputError(
-            f"The model expected to be one that predicts a class or a value a row, got a "
-            f"{type(estimator).__name__}. Use it in Python: lamina.load(MODEL).transform(X)."
-        )
     if type(estimator).__name__ == "CharacterModel":
-        raise InputError(
-            "The model expected to be one that predicts a class or a value a row, got a language "
-            "model. Let it write: lamina generate MODEL."
-        )
+        remedy = "Let it write: lamina generate MODEL."
+        kind = "language model"
+    elif not hasattr(estimator, "predict"):
+        remedy = "Use it in Python: lamina.load(MODEL).transform(X)."
+        kind = type(estimator).__name__
+    else:
+        return
+    raise InputError(
+        "The model expected to be one that predicts a class or a value a row, "
+        f"got a {kind}. {remedy}"
+    )
