@@ -20,6 +20,7 @@ from lamina.formats.checkpoints import Checkpoint
 from lamina.functions.losses import LOSSES, Loss, loss
 from lamina.functions.penalties import penalty
 from lamina.layers.layer import Layer, Shape, Weights, in_order
+from lamina.placement import Devices, over, to_numpy
 from lamina.training.batches import BLOCK_STEPS, ArraySource, Source
 from lamina.training.callbacks import (
     Callback,
@@ -107,6 +108,10 @@ class NetworkEstimator(Estimator):
         A folder in which the run is kept as it goes. A fit of the same settings on the same data
         goes on from what it finds there, with the same result, bit for bit, as if it had never
         stopped; SIGTERM leaves a last checkpoint. See `lamina.Checkpoint`.
+    devices : "all", int or (int, int), optional
+        Over how many devices to train: each takes its rows of every minibatch, and the result is
+        that of one device but for rounding. ``(data, model)`` also splits large matrices, over so
+        many; see `lamina.placement`. None is one device.
     random_state : int, NumPy generator or None
         Seeds initial weights, order and dropout; the same seed gives the same result.
     verbose : int
@@ -147,6 +152,7 @@ class NetworkEstimator(Estimator):
     encoder: Encoder | None = None
     precision: str = "float32"
     checkpoint: str | Path | Checkpoint | None = None
+    devices: Devices = None
     random_state: Any = None
     verbose: int = 1
     _any_rank: ClassVar[bool] = False
@@ -220,7 +226,7 @@ class NetworkEstimator(Estimator):
         DivergenceError
             If numbers stop being finite; the estimator keeps the last good weights.
         """
-        with computing_in(self.precision):
+        with computing_in(self.precision), over(self.devices):
             with self._unchanged_on_error():
                 run = self._prepare(X, y, sample_weight, validation_data)
             self._run(run)
@@ -291,7 +297,7 @@ class NetworkEstimator(Estimator):
         """Take one pass over ``X``, from the present weights and, if it is still the same
         optimiser, its present state.
         """
-        with computing_in(self.precision):
+        with computing_in(self.precision), over(self.devices):
             with self._unchanged_on_error():
                 run = self._prepare_pass(X, y, sample_weight)
             self._run(run)
@@ -588,4 +594,4 @@ def _names_of(y: Any) -> tuple[str, ...] | None:
 
 
 def _to_numpy(state: TrainingState) -> TrainingState:
-    return jax.tree.map(np.array, state)
+    return jax.tree.map(to_numpy, state)

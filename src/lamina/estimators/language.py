@@ -28,6 +28,7 @@ from lamina.layers.layer import Layer, Shape, Weights
 from lamina.layers.pointwise import Dropout
 from lamina.layers.recurrent import Recurrent
 from lamina.layers.sequential import Sequential
+from lamina.placement import over
 from lamina.training.batches import ArraySource
 from lamina.training.callbacks import Callback, Record
 from lamina.training.loop import Run
@@ -132,7 +133,7 @@ class CharacterModel(NetworkEstimator):
         InputError
             For a text shorter than two windows.
         """
-        with computing_in(self.precision):
+        with computing_in(self.precision), over(self.devices):
             with self._unchanged_on_error():
                 run = self._prepare_text(text)
             try:

@@ -206,7 +206,7 @@ def parameters(estimator: Estimator) -> dict[str, Any]:
     """Return the constructor parameters that are data."""
     kept = {}
     for name, value in estimator.get_params().items():
-        if name == "checkpoint":  # a place on one machine
+        if name in ("checkpoint", "devices"):  # of one machine
             continue
         if isinstance(value, Layer):
             value = {"layer": to_document(value)}

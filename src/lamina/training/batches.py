@@ -145,10 +145,12 @@ class ArraySource:
         """
         import jax
 
+        from lamina.placement import on_every_device
+
         n = len(X)
         rows = bucket(n, sum(part[:1].nbytes for part in jax.tree.leaves(X)))
         padded = [None if array is None else pad_rows(array, rows) for array in (X, y, weight)]
-        X, y, weight = jax.device_put(padded)
+        X, y, weight = on_every_device(padded)
         batch = n if batch_size is None else min(batch_size, n)
         whole = batch == n
         return cls(X, y, weight, n, batch, shuffle and not whole, seed, block_steps)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from lamina.errors import InputError
+from lamina.placement import to_numpy
 
 if TYPE_CHECKING:
     from lamina.training.loop import Run
@@ -130,7 +131,7 @@ class EarlyStopping(Callback):
         value = _watched(record, self.monitor)
         if _improves(self.monitor, value, self.best, self.min_delta):
             self.best, self.best_epoch, self.waited = value, int(record["epoch"]), 0
-            self._kept = jax.tree.map(np.array, (run.state.served, run.state.statistics))
+            self._kept = jax.tree.map(to_numpy, (run.state.served, run.state.statistics))
         else:
             self.waited += 1
         return self.waited >= self.patience

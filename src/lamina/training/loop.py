@@ -20,6 +20,7 @@ from lamina.errors import DivergenceError, InputError
 from lamina.functions.losses import Loss
 from lamina.functions.penalties import Penalty
 from lamina.layers.layer import Layer, Weights
+from lamina.placement import spread
 from lamina.training.batches import Source, bucket, pad_rows
 from lamina.training.callbacks import Callback, Record
 from lamina.training.divergence import first_overflow
@@ -186,7 +187,7 @@ class Run:
 
     def go_on_from(self, state: TrainingState) -> None:
         """Take a state, and with it the position in the data and the sums of its epoch."""
-        self.state = state
+        self.state = spread(state)
         self.epoch = int(state.epoch)
         self.totals = Totals(*state.totals.tolist())
 

@@ -19,6 +19,7 @@ from lamina.functions.losses import Loss
 from lamina.kernels.convolution import compiler_options
 from lamina.kernels.descent import Pace
 from lamina.layers.layer import PREDICTING, Context, Layer
+from lamina.placement import kept, rows_split, whole
 from lamina.training import mixup
 from lamina.training.metrics import Measure
 from lamina.training.optimizers import Optimizer
@@ -215,17 +216,17 @@ def training_program(
             return parts.step(state, settings, rate, minibatch(i), last=i == steps - 1)
 
         if len(rates) == 1 and guarded:  # no loop: XLA's CPU convolutions are slow inside one
-            state = guarded_step(0, state)
+            state = kept(guarded_step(0, state))
         else:
             steps = (valid + order.shape[1] - 1) // order.shape[1]
             step = guarded_step if guarded else plain_step
             _, state = jax.lax.while_loop(
                 lambda carry: (carry[0] < steps) & carry[1].finite,
-                lambda carry: (carry[0] + 1, step(*carry)),
+                lambda carry: (carry[0] + 1, kept(step(*carry))),
                 (jnp.int32(0), state),
             )
             state = replace(state, finite=state.finite & _is_finite(state))
-        return state, jnp.append(state.totals, state.finite)
+        return state, whole(jnp.append(state.totals, state.finite))
 
     return _compiled(run, network, donate_argnums=0 if guarded else ())
 
@@ -243,7 +244,8 @@ def _masked(X: Any, y: Any, weight: Any, valid: Any, dtype: Any) -> Batch:
     """Return a minibatch whose rows from ``valid`` on count for nothing."""
     rows = jnp.minimum(valid, len(X))
     mask = (jnp.arange(len(X)) < rows).astype(dtype)
-    return Batch(X, y, mask if weight is None else mask * weight, rows.astype(dtype))
+    weight = mask if weight is None else mask * weight
+    return Batch(*rows_split((X, y, weight)), rows.astype(dtype))
 
 
 @lru_cache(KEPT_PROGRAMS)
@@ -251,9 +253,10 @@ def evaluation_program(network: Layer, loss: Loss, measure: Measure) -> Callable
     """Return ``(weights, statistics, X, y, weight) -> (loss sum, metric sum, weight sum)``."""
 
     def run(weights, statistics, X, y, weight):
+        X, y, weight = rows_split((X, y, weight))
         scores, _ = network.apply(weights, statistics, X, PREDICTING)
         sums = (loss(scores, y) * weight, measure(scores, y) * weight, weight)
-        return tuple(jnp.sum(a) for a in sums)
+        return whole(tuple(jnp.sum(a) for a in sums))
 
     return _compiled(run, network)
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from lamina.errors import FileFormatError
+from lamina.placement import to_numpy
 
 if TYPE_CHECKING:
     from lamina.training.loop import Run
@@ -24,7 +25,7 @@ Snapshot = tuple[dict[str, Any], dict[str, np.ndarray]]
 def by_name(tree: Any, prefix: str) -> dict[str, np.ndarray]:
     """Return copies of a pytree's arrays, named by their paths: ``state/weights/dense_0/W``."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {f"{prefix}/{_path(path)}": np.array(leaf) for path, leaf in leaves}
+    return {f"{prefix}/{_path(path)}": to_numpy(leaf) for path, leaf in leaves}
 
 
 def like(tree: Any, arrays: dict[str, np.ndarray], prefix: str) -> Any:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from lamina.errors import InputError, check_choice
 from lamina.kernels.native import digest
+from lamina.placement import devices_in_use
 
 LANES = {"avx512": 16, "avx2": 8, "neon": 4}
 """The floats in a register of each instruction set that kernels are written for."""
@@ -50,8 +51,12 @@ def choice() -> str:
 
 
 def is_active() -> bool:
-    """Tell whether native kernels can be used here at all."""
-    return choice() != "xla" and _found().library is not None
+    """Tell whether native kernels can be used here at all.
+
+    Not over several devices: there each would do the work of all, since XLA cannot know how a
+    foreign kernel's work may be split.
+    """
+    return choice() != "xla" and devices_in_use() == 1 and _found().library is not None
 
 
 def explanation() -> str:
