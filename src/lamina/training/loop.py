@@ -315,7 +315,7 @@ class Run:
 
     def change_state(self, **changes: Any) -> None:
         """Replace parts of the state."""
-        self.state = replace(self.state, **changes)
+        self.state = spread(replace(self.state, **changes))
 
     def _diverged(self) -> None:
         """Raise the error that names the epoch and the first matrix that overflowed."""
