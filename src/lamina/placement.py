@@ -2,8 +2,8 @@
 
 The devices form a mesh with two axes. Along ``data`` each takes its rows of a minibatch; along
 ``model`` each holds its part of the large matrices. JAX's own context (`jax.set_mesh`) says which
-mesh a program is for, and XLA's partitioner splits the program and puts in the sums and gathers that
-it then needs. So every function here is the identity, or plain `jax.device_put`, outside `over`.
+mesh a program is for; XLA's partitioner splits the program and puts in the sums and gathers that it
+then needs. So every function here is the identity, or plain `jax.device_put`, outside `over`.
 
 ============================================  ====================================================
 the data of a fit that are in memory          on every device
@@ -22,13 +22,14 @@ Source: Xu et al. 2021, GSPMD: general and scalable parallelization for ML compu
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from lamina.errors import InputError
 
@@ -174,15 +175,33 @@ def is_first_process() -> bool:
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
-def any_process(flag: bool) -> bool:
-    """Tell whether a flag is set in any process; all must ask."""
-    return any(of_each_process(flag))
-
-
-def of_each_process(value: float) -> list[float]:
-    """Return the number that each process has; all must ask."""
-    if not jax.distributed.is_initialized() or jax.process_count() == 1:
-        return [value]
+def of_each_process(number: int) -> list[int]:
+    """Return the number that each process of a fit has; all of them must ask."""
+    if devices_in_use() == 1 or jax.process_count() == 1:
+        return [number]
     from jax.experimental import multihost_utils
 
-    return multihost_utils.process_allgather(np.array(value)).tolist()
+    return multihost_utils.process_allgather(np.int32(number)).tolist()
+
+
+def join_processes() -> None:
+    """Join the processes of a cluster, before anything else is asked of JAX.
+
+    Slurm, Open MPI, Kubernetes and TPU pods are known to JAX. Elsewhere ``JAX_COORDINATOR_ADDRESS``
+    (host:port of process 0), ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID`` say what is to be joined.
+
+    Raises
+    ------
+    InputError
+        Where none of these is there.
+    """
+    told = (os.environ.get(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+    try:
+        count, number = (None if text is None else int(text) for text in told)
+        jax.distributed.initialize(num_processes=count, process_id=number)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            "Several processes expected to be started by Slurm, Open MPI, Kubernetes or on a TPU "
+            "pod, or to be told JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, got "
+            f"none of them that can be used: {error} See docs/devices.md."
+        ) from error

@@ -120,6 +120,34 @@ def folder_of_the_run(checkpoint: Path | None, resume: Path | None) -> str | Non
     return str(resume)
 
 
+def join_processes() -> None:
+    """Join the other processes of a cluster; all but the first are silent from here on."""
+    import os
+    import sys
+    import warnings
+
+    from lamina import placement
+
+    placement.join_processes()
+    if not placement.is_first_process():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        warnings.simplefilter("ignore")
+
+
+def devices_told(text: str | None, distributed: bool) -> Any:
+    """Return the estimator's ``devices`` for ``--devices``: all, a number, or DATAxMODEL."""
+    if text is None and not distributed:
+        return None
+    from lamina.placement import ALL, mesh_of
+
+    told: Any = text or ALL
+    if told != ALL and all(part.isdecimal() for part in told.split("x")):
+        numbers = tuple(map(int, told.split("x")))
+        told = numbers if len(numbers) > 1 else numbers[0]
+    mesh_of(told)  # an error before the data are read
+    return told
+
+
 def watchers(metrics: Path | None) -> list[Any] | None:
     """Return the callbacks that options ask for."""
     from lamina.training.callbacks import MetricsFile

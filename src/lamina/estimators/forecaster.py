@@ -29,6 +29,7 @@ from lamina.layers.dense import Dense
 from lamina.layers.layer import Layer, Shape
 from lamina.layers.pointwise import Dropout, Flatten
 from lamina.layers.sequential import Sequential
+from lamina.placement import over
 from lamina.training.precision import computing_in
 
 FLATTEST = 0.05
@@ -175,7 +176,7 @@ class Forecaster(NetworkEstimator):
         InputError
             For NaN, or a series shorter than a window and the horizon.
         """
-        with computing_in(self.precision):
+        with computing_in(self.precision), over(self.devices):
             with self._unchanged_on_error():
                 X, targets, names = self._samples(series, exogenous)
                 run = self._prepare(X, targets, None, None)

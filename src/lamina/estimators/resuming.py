@@ -11,6 +11,7 @@ import numpy as np
 
 from lamina.errors import InputError
 from lamina.formats.checkpoints import Checkpoint, CheckpointFolder
+from lamina.placement import of_each_process
 from lamina.training.snapshots import Snapshot, resume
 
 if TYPE_CHECKING:
@@ -40,6 +41,18 @@ class Resumption:
             )
         self.folder = CheckpointFolder(checkpoint)
         self.found: Snapshot | None = self.folder.newest()
+        self._check_seen_by_all()
+
+    def _check_seen_by_all(self) -> None:
+        """Raise unless all processes of a fit found the same checkpoint."""
+        step = -1 if self.found is None else int(self.found[0]["step"])
+        steps = of_each_process(step)
+        if len(set(steps)) > 1:
+            had = ", ".join("none" if step < 0 else f"step {step}" for step in steps)
+            raise InputError(
+                f"checkpoint expected a folder that all processes see, got {self.folder.folder} "
+                f"with other checkpoints for each: {had}. Name a folder that all machines share."
+            )
 
     def seed(self, drawn: int) -> int:
         """Return the seed of the run that goes on, ``drawn`` for one that begins."""

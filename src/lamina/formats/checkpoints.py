@@ -21,6 +21,7 @@ import numpy as np
 from lamina.errors import FileFormatError, InputError, check_number
 from lamina.formats.files import unwritable
 from lamina.formats.model_file import read_model, write_model
+from lamina.placement import is_first_process
 from lamina.training.snapshots import Snapshot, snapshot
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class CheckpointFolder:
         self._writing: Future[None] | None = None
         self._step, self._time = 0, time.monotonic()
         self._best: dict[str, Any] = {}
-        self._probe()
+        if is_first_process():
+            self._probe()
 
     def _probe(self) -> None:
         """Make the folder, and find out now whether it can be written to; clear what was cut."""
@@ -107,6 +109,8 @@ class CheckpointFolder:
 
     def steps(self) -> list[int]:
         """Return the steps at which there are checkpoints, newest first."""
+        if not self.folder.is_dir():
+            return []
         names = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
         return sorted((int(name[1]) for name in names if name), reverse=True)
 
@@ -173,6 +177,8 @@ class CheckpointFolder:
         self._finish()
 
     def _keep(self, run: Run) -> None:
+        if not is_first_process():
+            return
         document, arrays = snapshot(run)
         if not arrays["state/finite"]:
             return  # the loop is about to find that out and to end the run

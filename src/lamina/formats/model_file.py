@@ -26,6 +26,7 @@ import numpy as np
 from lamina import __version__
 from lamina.errors import FileFormatError, InputError
 from lamina.formats.files import reading, written_whole
+from lamina.placement import is_first_process
 
 FORMAT_VERSION = 1
 # version v → the function that turns the document and arrays of v into those of v + 1
@@ -60,7 +61,13 @@ def write_model(
     arrays : mapping of str to array
         The arrays by their paths, such as ``dense_0/W``: bool, whole numbers, or floats of 16 to 64
         bits. The same model gives the same bytes.
+
+    Notes
+    -----
+    Of processes that were joined (`lamina.placement.join_processes`) only the first one writes.
     """
+    if not is_first_process():
+        return
     try:
         text = json.dumps(dict(document), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:

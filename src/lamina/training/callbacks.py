@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from lamina.errors import InputError
-from lamina.placement import to_numpy
+from lamina.placement import is_first_process, to_numpy
 
 if TYPE_CHECKING:
     from lamina.training.loop import Run
@@ -161,6 +161,8 @@ class MetricsFile(Callback):
 
     def on_start(self, run: Run) -> None:
         """Write the epochs that the run has behind it."""
+        if not is_first_process():
+            return
         rows = zip(*run.history.values(), strict=True)
         lines = [dict(zip(run.history, row, strict=True)) for row in rows]
         try:
@@ -173,8 +175,9 @@ class MetricsFile(Callback):
 
     def on_epoch(self, run: Run, record: Record) -> None:
         """Add a line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(record))
+        if is_first_process():
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line(record))
 
 
 def _line(record: Record) -> str:

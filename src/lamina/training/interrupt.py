@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lamina.placement import of_each_process
+
 _USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
@@ -21,8 +23,8 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Whether one has."""
-        return self.by is not None
+        """Whether one has, in any of the processes that fit together; all of them ask."""
+        return any(of_each_process(self.by is not None))
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def interruptible(*, terminable: bool = False) -> Iterator[Interruption]:
     taken = [number for number in wanted if ours and signal.getsignal(number) is _USUAL[number]]
 
     def request(number, frame):
-        if interruption.requested:
+        if interruption.by is not None:
             raise KeyboardInterrupt
         interruption.by = signal.Signals(number)
 

@@ -276,7 +276,7 @@ def scoring_program(network: Layer, loss: Loss | None = None) -> Callable[..., A
     """Return ``(weights, statistics, X) -> scores``, or the loss's probabilities of them."""
 
     def run(weights, statistics, X):
-        scores, _ = network.apply(weights, statistics, X, PREDICTING)
-        return scores if loss is None else loss.probabilities(scores)
+        scores, _ = network.apply(weights, statistics, rows_split(X), PREDICTING)
+        return whole(scores if loss is None else loss.probabilities(scores))
 
     return _compiled(run, network)

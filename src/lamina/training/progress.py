@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from lamina.placement import is_first_process
 from lamina.training.callbacks import Callback, Record
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ SECONDS_BETWEEN_UPDATES = 0.1
 
 
 def on_a_terminal() -> bool:
-    """Whether standard error is a terminal that a bar can be drawn on."""
-    return sys.stderr.isatty()
+    """Whether standard error is a terminal that a bar can be drawn on; only one process does."""
+    return sys.stderr.isatty() and is_first_process()
 
 
 class ProgressBar(Callback):

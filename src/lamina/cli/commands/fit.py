@@ -202,6 +202,13 @@ def fit(
         str | None, _training(help="balanced: every class counts the same in all.")
     ] = None,
     precision: Annotated[str | None, _training(help="float32, float64 or bfloat16.")] = None,
+    devices: Annotated[
+        str | None,
+        _training(help="Devices to share the work: all, a number, or DATAxMODEL as 4x2."),
+    ] = None,
+    distributed: Annotated[
+        bool, _training(help="Join the processes that Slurm, mpirun or another cluster started.")
+    ] = False,
     checkpoint: Annotated[
         Path | None,
         _training(help="A folder to keep the run in as it goes; the same command goes on from it."),
@@ -225,6 +232,8 @@ def fit(
     from lamina.cli import reading as readings
 
     show.warnings_as_lines()
+    if distributed:
+        training.join_processes()
     _check_family(model, generate_level, forecast)
     check_choice("--task", task, TASKS)
     check_number("--seed", seed, at_least=0, whole=True)
@@ -241,7 +250,8 @@ def fit(
         penalty=penalty, alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer,
         learning_rate=learning_rate, schedule=schedule, clip_norm=clip_norm, batch_size=batch_size,
         max_epochs=epochs, early_stopping=early_stopping, class_weight=class_weight,
-        precision=precision, random_state=seed, verbose=0 if quiet else 1,
+        precision=precision, devices=training.devices_told(devices, distributed),
+        random_state=seed, verbose=0 if quiet else 1,
         checkpoint=training.folder_of_the_run(checkpoint, resume),
         callbacks=training.watchers(metrics),
     )  # fmt: skip
