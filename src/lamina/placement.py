@@ -131,6 +131,15 @@ def to_numpy(array: Any) -> np.ndarray:
     return whole
 
 
+def gathered(table: jax.Array) -> np.ndarray:
+    """Return a whole array whose parts may lie in several processes; all must ask."""
+    if table.is_fully_addressable or table.is_fully_replicated:
+        return np.asarray(table)
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(table, tiled=True))
+
+
 # Inside a program
 
 

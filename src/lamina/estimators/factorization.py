@@ -24,6 +24,7 @@ from lamina.factorization.labels import UNKNOWN, Labels
 from lamina.factorization.ranking import catalogue_coverage, figures
 from lamina.factorization.recommendations import Recommendations
 from lamina.kernels.top_n import top_n
+from lamina.placement import Devices, over
 
 USERS_AT_ONCE = 4096
 """Users whose lists are made in one call where all are."""
@@ -45,6 +46,9 @@ class Factorization(Estimator):
         What to do with a pair of user and item that comes more than once.
     unknown : {"popular", "error"}
         What users get of whom nothing is known: the most popular items, flagged, or an error.
+    devices : "all", int or (int, int), optional
+        Over how many devices to fit, each with its rows of users and of items: the result is that
+        of one device but for rounding. None is one device.
     random_state : int, NumPy generator or None
         Seeds the first factors; the same seed gives the same result.
     verbose : int
@@ -67,6 +71,7 @@ class Factorization(Estimator):
     columns: Sequence[str] | None = None
     duplicates: str = "error"
     unknown: str = "popular"
+    devices: Devices = None
     random_state: Any = None
     verbose: int = 1
 
@@ -142,7 +147,8 @@ class Factorization(Estimator):
         named = [named_by(given, what) for given, what in sides]
         if any(named):
             interactions = interactions.with_rows_for(*named)
-        self._learn(interactions, seed, features)
+        with over(self.devices):
+            self._learn(interactions, seed, features)
         self._keep(interactions, named)
         return self
 

@@ -15,6 +15,7 @@ from lamina.functions.losses import Loss
 from lamina.functions.pair_losses import RankedPair, RatedPair
 from lamina.functions.penalties import Penalty
 from lamina.layers.pairs import PairScore
+from lamina.placement import to_numpy
 from lamina.training.batches import ArraySource, Source
 from lamina.training.callbacks import Callback
 from lamina.training.loop import NO_PENALTY, Descent, Objective, Run
@@ -180,4 +181,4 @@ def _descended(
     objective = Objective(network, loss, metric, of_maps)
     run = Run(objective, descent, state, source, pace.max_epochs, None, watchers)
     run.train()
-    return {name: np.array(W) for name, W in run.state.weights.items()}, run.history
+    return {name: to_numpy(W) for name, W in run.state.weights.items()}, run.history

@@ -76,6 +76,11 @@ class RatingFactorization(Factorization):
 
     def _check_values(self, interactions: Interactions) -> Interactions:
         check_choice("solver", self.solver, SOLVERS)
+        if self.solver == "bayes" and self.devices is not None:
+            raise InputError(
+                f'devices expected solver="als" or "sgd", got {self.devices!r} with "bayes", which '
+                "computes in NumPy on one processor. Choose another solver, or leave devices out."
+            )
         check_number("alpha", self.alpha, above=0)
         check_number("exponent", self.exponent, at_least=0)
         self._pace.check()

@@ -29,7 +29,7 @@ these; what follows is its reference, and what runs everywhere else.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,8 @@ import numpy as np
 
 from lamina.errors import InputError, check_choice, check_number
 from lamina.kernels import native
+from lamina.kernels.split_rows import SplitRows, each_own, fetched, split_table
+from lamina.placement import devices_in_use, gathered
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
@@ -98,7 +100,8 @@ def solve_rows(
     -----
     The structure of the sparse matrix is read on the host, so this is not for use inside ``jit``.
     Arrays that are on the device already are not copied there again. A row whose system is singular
-    gets one of its solutions, or what is not a number.
+    gets one of its solutions, or what is not a number. Over several devices (`lamina.placement`)
+    each holds and solves rows of its own, the Gramian is summed over them, and X is NumPy's.
     """
     check_choice("solver", solver, SOLVERS)
     check_number("steps", steps, at_least=0, whole=True)
@@ -111,18 +114,26 @@ def solve_rows(
     _check_shape("ridge", ridge, (n,))
     _check_shape("start", start, (n, d))
     _check_shape("column_ridge", column_ridge, (d,))
-    Y, rhs, ridge = (jnp.asarray(array, jnp.float32) for array in (Y, rhs, ridge))
-    weight = None if weight is None else jnp.asarray(weight, jnp.float32)
-    start = None if start is None else jnp.asarray(start, jnp.float32)
-    indices = jnp.asarray(indices, jnp.int32)
+    split = devices_in_use() > 1
+    made: Any = np.asarray if split else jnp.asarray
+    Y, rhs, ridge = (made(array, np.float32) for array in (Y, rhs, ridge))
+    weight = None if weight is None else made(weight, np.float32)
+    start = None if start is None else made(start, np.float32)
+    indices = made(indices, np.int32)
+    if split:
+        Y, start = (None if table is None else split_table(table) for table in (Y, start))
     shared = _shared(Y, ridge, gramian_weight, column_ridge)
     if shared.basis is not None:
         Y = _product(Y, shared.basis.T)
         start = None if start is None else _product(start, shared.basis.inverse.T)
-    p, q = (jnp.asarray(array, jnp.float32) for array in (shared.p, shared.q))
-    solve = native.solve_diagonal if native.is_active() else _solve_diagonal
+    p, q = (made(array, np.float32) for array in (shared.p, shared.q))
+    if split:
+        solve: Any = _solve_split
+    else:
+        solve = native.solve_diagonal if native.is_active() else _solve_diagonal
     X = solve(Y, starts, indices, weight, rhs, ridge, p, q, start, solver, int(steps))
-    return X if shared.basis is None else _product(X, shared.basis.T.T)
+    X = X if shared.basis is None else _product(X, shared.basis.T.T)
+    return gathered(X)[:n] if split else X
 
 
 def _check_structure(indptr, indices, k):
@@ -167,7 +178,7 @@ def _shared(Y, ridge, gramian_weight, column_ridge) -> _Shared:
     c = np.ones(d) if column_ridge is None else np.asarray(column_ridge, np.float64)
     if gramian_weight == 0:
         return _Shared(None, np.zeros(d), c)
-    gramian = gramian_weight * np.asarray(_product(Y.T, Y), np.float64)
+    gramian = gramian_weight * np.float64(gathered(_product(Y.T, Y)))
     if not np.isfinite(gramian).all():  # then so is every row, and no basis makes it better
         return _Shared(None, np.full(d, np.nan), c)
     if (c == c[:1]).all():
@@ -212,6 +223,31 @@ def _solve_diagonal(Y, indptr, indices, weight, rhs, ridge, p, q, start, solver,
     return X
 
 
+def _solve_split(Y, indptr, indices, weight, rhs, ridge, p, q, start, solver, steps):
+    """Do what `_solve_diagonal` does, each device for the rows that it has."""
+    split = SplitRows.of(indptr)
+    parts, each = split.counts.shape
+    order, counts = np.argsort(split.counts, axis=1, kind="stable"), np.sort(split.counts, axis=1)
+    X = split_table(np.zeros((parts * each, Y.shape[1]), np.float32))
+    rows = _Rows(*(split_table(np.int32(array.ravel())) for array in (order, split.indptr)))
+    values = Y, *map(split.entries, (indices, weight, rhs)), split_table(ridge), p, q, start
+    most = CHUNK_ENTRIES.get(jax.default_backend(), OTHER_CHUNK_ENTRIES) // parts
+
+    def with_at_most(entries):
+        return np.array([np.searchsorted(c, entries, side="right") for c in counts], np.int32)
+
+    first, width = with_at_most(0), LEAST_WIDTH
+    while (first < each).any():
+        last = with_at_most(width)
+        height = max(1, most // width)
+        chunks = np.max(-((first - last) // height))
+        if chunks:
+            ends = split_table(first), split_table(last)
+            X = _solve_split_bucket(X, rows, values, *ends, chunks, steps, height, width, solver)
+        first, width = last, 2 * width
+    return X
+
+
 class _Rows(NamedTuple):
     order: Int[Array, " n"]
     indptr: Int[Array, " n+1"]
@@ -220,7 +256,30 @@ class _Rows(NamedTuple):
 @partial(jax.jit, static_argnames=("height", "width", "solver"), donate_argnums=0)
 def _solve_bucket(X, rows, values, first, last, steps, height, width, solver):
     """Write to X its rows ``order[first:last]``, none with more than ``width`` entries."""
+    Y, *others = values
+    chunks = (last - first + height - 1) // height
+    values = (lambda entries: Y[entries]), *others
+    return _solve_chunks(X, rows, values, first, last, chunks, steps, height, width, solver)
+
+
+@partial(jax.jit, static_argnames=("height", "width", "solver"), donate_argnums=0)
+def _solve_split_bucket(X, rows, values, first, last, chunks, steps, height, width, solver):
+    """Do what `_solve_bucket` does, each device with its own X, rows and ends."""
     Y, indices, weight, rhs, ridge, p, q, start = values
+
+    def solve_own(tables, numbers):
+        X, Y, rows, entries, ridge, start, (first,), (last,) = tables
+        p, q, chunks, steps = numbers
+        values = partial(fetched, Y), *entries, ridge, p, q, start
+        return _solve_chunks(X, rows, values, first, last, chunks, steps, height, width, solver)
+
+    tables = X, Y, rows, (indices, weight, rhs), ridge, start, first, last
+    return each_own(solve_own, tables, (p, q, chunks, steps))
+
+
+def _solve_chunks(X, rows, values, first, last, chunks, steps, height, width, solver):
+    """Write to X its rows ``order[first:last]``, ``height`` at a time."""
+    of_Y, indices, weight, rhs, ridge, p, q, start = values
     n = X.shape[0]
 
     def solve_chunk(chunk, X):
@@ -230,7 +289,7 @@ def _solve_bucket(X, rows, values, first, last, steps, height, width, solver):
         entry = begin[:, None] + jnp.arange(width)[None, :]
         there = entry < end[:, None]
         entry = jnp.where(there, entry, 0)
-        P = jnp.where(there[:, :, None], Y[indices[entry]], 0)
+        P = jnp.where(there[:, :, None], of_Y(indices[entry]), 0)
         w = jnp.where(there, 1.0 if weight is None else weight[entry], 0)
         r = jnp.where(there, rhs[entry], 0)
         within = jnp.minimum(u, n - 1)
@@ -241,7 +300,6 @@ def _solve_bucket(X, rows, values, first, last, steps, height, width, solver):
             x = _by_gradients(P, w, r, D, None if start is None else start[within], steps)
         return X.at[u].set(x, mode="drop")
 
-    chunks = (last - first + height - 1) // height
     return jax.lax.fori_loop(0, chunks, solve_chunk, X)
 
 
