@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lamina.training.batches import PADDED_BYTES, ArraySource, bucket, in_order, pad_rows
+from lamina.training.batches import PADDED_BYTES, ArraySource, bucket, laid_out, pad_rows
 
 N, BATCH = 23, 4
 
@@ -105,8 +105,8 @@ def test_pad_rows():
 def test_what_is_converted_is_not_copied_again_by_the_device(shape):
     X = np.random.default_rng(0).normal(size=shape)
     for given in (X, np.asfortranarray(X.astype(np.float32)), X[::-1]):
-        matrix = in_order(given, np.float32)
+        matrix = laid_out(given, np.float32)
         assert_array_equal(matrix, given.astype(np.float32))
         assert matrix.flags.c_contiguous
         assert jax.device_put(matrix).unsafe_buffer_pointer() == matrix.ctypes.data
-    assert in_order(matrix, np.float32) is matrix
+    assert laid_out(matrix, np.float32) is matrix

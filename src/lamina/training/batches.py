@@ -83,7 +83,7 @@ def bucket(rows: int, row_bytes: int = 0) -> int:
     return padded if padded * row_bytes <= PADDED_BYTES else rows
 
 
-def in_order(array: np.ndarray, dtype: Any) -> np.ndarray:
+def laid_out(array: np.ndarray, dtype: Any) -> np.ndarray:
     """Return an array by rows in ``dtype``; itself if it is that.
 
     What has to be copied is laid out so that a CPU's programs read it where it is, uncopied.
@@ -93,9 +93,9 @@ def in_order(array: np.ndarray, dtype: Any) -> np.ndarray:
     size = array.size * np.dtype(dtype).itemsize
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
-    laid_out = raw[start : start + size].view(dtype).reshape(array.shape)
-    np.copyto(laid_out, array, casting="unsafe")
-    return laid_out
+    copy = raw[start : start + size].view(dtype).reshape(array.shape)
+    np.copyto(copy, array, casting="unsafe")
+    return copy
 
 
 def pad_rows(array: Any, rows: int) -> Any:
