@@ -31,7 +31,9 @@ OPENING = "CHAPTER 1. Loomings."
 
 def novel() -> str:
     """Return the novel once: the file holds it twice, in slightly different form."""
-    path = Path(os.environ["LAMINA_DATA_DIR"]) / "moby-dick" / "moby-dick.txt"
+    path = Path(os.environ.get("LAMINA_DATA_DIR", "data")) / "moby-dick" / "moby-dick.txt"
+    if not path.exists():
+        raise SystemExit(f"There is no {path}: let LAMINA_DATA_DIR name the folder of moby-dick.")
     text = path.read_text(encoding="utf-8")
     return text[: text.index(OPENING, len(OPENING))]
 

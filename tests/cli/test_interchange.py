@@ -50,7 +50,9 @@ def test_pytorch_weights_in_and_out(lamina, tmp_path, state):
     model = library.load("lstm.safetensors")
     series = [np.ones((t, 3), np.float32) for t in (2, 9)]
     assert set(model.predict(series)) <= {"no", "yes"}
-    assert lamina("export", "lstm.safetensors", "--torch", "out.pt").status == 0
+    outcome = lamina("export", "lstm.safetensors", "--torch", "out.pt")
+    assert outcome.status == 0
+    assert "left out" not in outcome.out  # it has no encoder
     written = read_weights("out.pt")
     np.testing.assert_array_equal(written["lstm_0.weight_hh_l0"], state["rnn.weight_hh_l0"])
     both = state["rnn.bias_ih_l0"] + state["rnn.bias_hh_l0"]
@@ -88,6 +90,11 @@ def test_a_layout_that_does_not_fit(lamina, tmp_path, state, change, message):
     assert outcome.status == 2
     assert message in outcome.err
     assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_weights_for_pytorch_leave_the_encoder_out_and_say_so(lamina, flowers_model):
+    outcome = lamina("export", flowers_model, "--torch", "out.safetensors")
+    assert "left out" in outcome.out
 
 
 def test_nothing_to_export_to(lamina, flowers_model):

@@ -1,8 +1,5 @@
 """Transfer: backbones from everywhere, each way of tuning, saving, and clear errors."""
 
-import sys
-import types
-
 import jax
 import numpy as np
 import pytest
@@ -190,31 +187,36 @@ def test_images_are_resized_as_the_backbone_expects():
     assert model.score(X, y) > 0.3  # as it was
 
 
-def test_the_hub_is_asked_for_weights_and_preprocessing(tiny, tmp_path, monkeypatch):
+@pytest.fixture
+def hub_folder(tmp_path, monkeypatch):
+    """Return a repository's folder in the hub client's own store, with no network behind it."""
+    hub = pytest.importorskip("huggingface_hub.constants", reason="needs lamina[pretrained]")
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    commit, repository = "0" * 40, tmp_path / "models--timm--resnet18.a1_in1k"
+    folder = repository / "snapshots" / commit
+    folder.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    return folder
+
+
+def test_the_hub_is_asked_for_weights_and_preprocessing(tiny, hub_folder):
     architecture, weights, statistics = tiny
-    write_weights(tmp_path / "model.safetensors", architecture.to_torch(weights, statistics))
-    (tmp_path / "config.json").write_text(
+    write_weights(hub_folder / "model.safetensors", architecture.to_torch(weights, statistics))
+    (hub_folder / "config.json").write_text(
         '{"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 288, 288], "mean": '
         '[0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "crop_pct": 0.95, "interpolation": "bicubic"}}'
     )
-    asked = []
-
-    def hf_hub_download(repository, name, revision=None):
-        asked.append((repository, name, revision))
-        if not (tmp_path / name).exists():
-            raise OSError(f"404 for {name}")
-        return str(tmp_path / name)
-
-    hub = types.ModuleType("huggingface_hub")
-    hub.hf_hub_download = hf_hub_download
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    backbone = find_backbone("hf:timm/resnet18.a1_in1k@main")
-    assert asked[0] == ("timm/resnet18.a1_in1k", "model.safetensors", "main")
-    assert backbone.preprocessing == Preprocessing(
-        (288, 288), 0.95, (0.5,) * 3, (0.2,) * 3, "bicubic"
-    )
-    (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"404 for pytorch_model\.bin"):
+    for revision in ("", "@main", "@" + "0" * 40):
+        backbone = find_backbone(f"hf:timm/resnet18.a1_in1k{revision}")
+        assert backbone.preprocessing == Preprocessing(
+            (288, 288), 0.95, (0.5,) * 3, (0.2,) * 3, "bicubic"
+        )
+    with pytest.raises(InputError, match=r"got model\.safetensors: .*; pytorch_model\.bin: "):
+        find_backbone("hf:timm/resnet18.a1_in1k@another")
+    (hub_folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"expected a repository with .*pytorch_model\.bin"):
         find_backbone("hf:timm/resnet18.a1_in1k")
     with pytest.raises(InputError, match="expected hf:owner/name"):
         find_backbone("hf:resnet18")

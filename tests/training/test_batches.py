@@ -1,10 +1,11 @@
 """Minibatches: each row once an epoch, orders by seed and epoch, resuming, padding."""
 
+import jax
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lamina.training.batches import PADDED_BYTES, ArraySource, bucket, pad_rows
+from lamina.training.batches import PADDED_BYTES, ArraySource, bucket, laid_out, pad_rows
 
 N, BATCH = 23, 4
 
@@ -98,3 +99,14 @@ def test_pad_rows():
     padded = pad_rows(array, 5)
     assert_array_equal(padded, [[1, 1]] * 3 + [[0, 0]] * 2)
     assert padded.dtype == np.int32
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (40, 7, 2)])
+def test_what_is_converted_is_not_copied_again_by_the_device(shape):
+    X = np.random.default_rng(0).normal(size=shape)
+    for given in (X, np.asfortranarray(X.astype(np.float32)), X[::-1]):
+        matrix = laid_out(given, np.float32)
+        assert_array_equal(matrix, given.astype(np.float32))
+        assert matrix.flags.c_contiguous
+        assert jax.device_put(matrix).unsafe_buffer_pointer() == matrix.ctypes.data
+    assert laid_out(matrix, np.float32) is matrix

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import InputError
+from lamina.training.batches import laid_out
 
 
 def check_matrix(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndarray:
@@ -36,7 +37,7 @@ def check_matrix(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndarr
     """
     if _is_clean(X) and (reset or _matches(estimator, X)):
         with np.errstate(over="ignore", invalid="ignore"):
-            matrix = np.ascontiguousarray(X, dtype)
+            matrix = laid_out(X, dtype)
             total = matrix.sum()  # NaN and infinity survive a sum; an overflow is looked into
         if np.isfinite(total):
             if reset:

@@ -16,6 +16,9 @@ import numpy as np
 BLOCK_STEPS = 128
 """Most minibatches in a block: between two blocks the loop may report, stop or save."""
 
+ALIGNMENT = 64
+"""Where XLA's CPU arrays begin: at a multiple of so many bytes."""
+
 PADDED_BYTES = 32 << 20
 """Inputs up to this size are padded to a power of two rows, so that row counts share programs."""
 
@@ -78,6 +81,21 @@ def bucket(rows: int, row_bytes: int = 0) -> int:
     """Return how many rows to pad to: a power of two if the data are small, else ``rows``."""
     padded = 1 << max(3, (rows - 1).bit_length())
     return padded if padded * row_bytes <= PADDED_BYTES else rows
+
+
+def laid_out(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return an array by rows in ``dtype``; itself if it is that.
+
+    What has to be copied is laid out so that a CPU's programs read it where it is, uncopied.
+    """
+    if array.dtype == dtype and array.flags.c_contiguous:
+        return array
+    size = array.size * np.dtype(dtype).itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    copy = raw[start : start + size].view(dtype).reshape(array.shape)
+    np.copyto(copy, array, casting="unsafe")
+    return copy
 
 
 def pad_rows(array: Any, rows: int) -> Any:

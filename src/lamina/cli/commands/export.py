@@ -44,3 +44,5 @@ def export(
 
         names = export_torch(estimator, torch)
         show.line("saved", f"{torch}: {len(names)} arrays by PyTorch's names")
+        if getattr(estimator, "encoder_", None) is not None:
+            show.line("left out", "how files become the network's numbers; --onnx has that too")
