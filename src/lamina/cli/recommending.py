@@ -18,7 +18,7 @@ from lamina.factorization.interactions import DUPLICATES, frame_columns
 from lamina.factorization.recommendations import Recommendations
 from lamina.factorization.splits import hold_out
 from lamina.formats.files import written_whole
-from lamina.formats.pairs import read_pairs
+from lamina.formats.pairs import read_all_pairs, read_pairs
 from lamina.formats.tables import table_suffix
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def columns_named(
 
 
 def fit(
-    data: str,
+    files: Sequence[str],
     name: str,
     columns: tuple[str, ...] | None,
     settings: dict[str, Any],
@@ -67,8 +67,8 @@ def fit(
 
     Parameters
     ----------
-    data : str
-        The file.
+    files : sequence of str
+        One file, or several with the same columns.
     name : str
         A key of `MODELS`.
     columns : tuple of str or None
@@ -84,7 +84,8 @@ def fit(
     seed : int
         Of the split.
     """
-    frame: Any = read_pairs(data, columns)
+    frame: Any = read_all_pairs(files, columns)
+    data = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     named = frame_columns(frame, columns)
     if name == "ratings" and len(named) < 3:
         raise InputError(

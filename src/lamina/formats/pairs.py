@@ -26,6 +26,23 @@ NAMES = ("user", "item", "value")
 """What columns are called where neither the file nor the user names them."""
 
 
+def read_all_pairs(
+    paths: Sequence[str | os.PathLike[str]], columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Read files of the same columns as one table, in their order; see `read_pairs`."""
+    import pandas as pd
+
+    frames = [read_pairs(path, columns) for path in paths]
+    first = list(frames[0].columns)
+    for path, frame in zip(paths, frames, strict=True):
+        if list(frame.columns) != first:
+            raise InputError(
+                f"{path} expected the columns of {paths[0]}, {', '.join(map(str, first))}, got "
+                f"{', '.join(map(str, frame.columns))}. Name those to take: --columns USER,ITEM."
+            )
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
 def read_pairs(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the columns user, item and perhaps value of a file.
 

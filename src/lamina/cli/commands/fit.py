@@ -40,12 +40,13 @@ TASKS = ("auto", "classify", "regress")
 
 
 def fit(
-    data: Annotated[
-        str,
+    files: Annotated[
+        list[str],
         typer.Argument(
+            metavar="DATA...",
             help="A table (.csv, .tsv, .parquet), .npz, IDX or CIFAR files, a folder of images "
             "with a folder per class, series (.ts, .wav), a text (.txt), or a known data set's "
-            "name (see lamina datasets)."
+            "name (see lamina datasets). Several tables of users and items are read as one.",
         ),
     ],
     target: Annotated[str | None, _data(help="The column to predict; tables only.")] = None,
@@ -235,6 +236,7 @@ def fit(
     if distributed:
         training.join_processes()
     _check_family(model, generate_level, forecast)
+    data = _one_of(files, model)
     check_choice("--task", task, TASKS)
     check_number("--seed", seed, at_least=0, whole=True)
     check_number("--test-fraction", test_fraction, at_least=0, below=1)
@@ -267,7 +269,7 @@ def fit(
         others = {"generate_level": generate_level, "forecast": forecast, "exogenous": exogenous}
         del of_rows["test"]
         training.refuse("a labelled data set", "users and items", time=time, **of_rows, **others)
-        _fit_pairs(data, model, of_pairs, settings, path, test, test_fraction)
+        _fit_pairs(files, model, of_pairs, settings, path, test, test_fraction)
         return
     training.refuse("--model ratings or implicit", model or "another", **of_pairs)
     if generate_level is not None:
@@ -336,8 +338,18 @@ def _check_family(told: str | None, generate_level: str | None, forecast: str | 
         raise InputError(f"{task} expected --model {', '.join(CELLS)}, got {told!r}.")
 
 
+def _one_of(files: list[str], model: str | None) -> str:
+    """Return the first file, where there may be more, or the only one."""
+    if len(files) > 1 and model not in FACTORIZATIONS:
+        raise InputError(
+            f"lamina fit expected one data set, got {len(files)}: {', '.join(files[:3])}. "
+            f"Several are for --model {' or '.join(FACTORIZATIONS)}; join others into one."
+        )
+    return files[0]
+
+
 def _fit_pairs(
-    data: str,
+    files: list[str],
     model: str,
     of_pairs: dict[str, Any],
     settings: dict[str, Any],
@@ -354,7 +366,7 @@ def _fit_pairs(
     named = recommending.columns_named(_words(columns), *others)
     use_compilation_cache()
     recommending.fit(
-        data, model, named, settings | of_pairs, path, test, test_fraction,
+        files, model, named, settings | of_pairs, path, test, test_fraction,
         settings["random_state"],
     )  # fmt: skip
 
