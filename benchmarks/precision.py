@@ -1,8 +1,8 @@
 """Accuracy in bfloat16 beside float32: three networks on Fashion-MNIST, each from several seeds.
 
-``python -m benchmarks.precision --data DIR``. On a processor without a bfloat16 unit Lamina computes
-in float32 (`lamina.training.precision`); here the products are taken in bfloat16 nevertheless, which
-is slow, and the figures are those of a device that has one.
+``python -m benchmarks.precision --data DIR``. On a processor without a bfloat16 unit Lamina
+computes in float32 (`lamina.training.precision`); here the products are taken in bfloat16
+nevertheless, which is slow, and the figures are those of a device that has one.
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     chosen = parser().parse_args(arguments)
     parts = (read_idx(chosen.data / "fashion-mnist", part) for part in ("train", "test"))
-    train, test = ((part.X[..., 0] / np.float32(255), part.y) for part in parts)
-    assert train[1] is not None and test[1] is not None
+    train, test = ((part.X[..., 0] / np.float32(255), np.asarray(part.y)) for part in parts)
     train = train[0][: chosen.rows], train[1][: chosen.rows]
     print(f"{chosen.rows:,} rows to train on, {len(test[0]):,} to test on, {chosen.seeds} seeds\n")
     print("| network | float32, % | bfloat16, % | difference, points | its standard error |")
@@ -59,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         full, half = zip(*found, strict=True)
         apart = [b - a for a, b in found]
         error = stdev(apart) / len(apart) ** 0.5 if len(apart) > 1 else float("nan")
-        print(f"| {kind} | {mean(full):.2f} | {mean(half):.2f} | {mean(apart):+.2f} | {error:.2f} |",
-              flush=True)  # fmt: skip
+        figures = (f"{mean(full):.2f}", f"{mean(half):.2f}", f"{mean(apart):+.2f}", f"{error:.2f}")
+        print(f"| {kind} | {' | '.join(figures)} |", flush=True)
 
 
 def parser() -> argparse.ArgumentParser:
