@@ -92,6 +92,7 @@ class CheckpointFolder:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._step, self._time = 0, time.monotonic()
+        self._kept: tuple[int, int, bool] | None = None
         self._best: dict[str, Any] = {}
         if is_first_process():
             self._probe()
@@ -151,13 +152,18 @@ class CheckpointFolder:
 
     # What a `lamina.training.loop.Recorder` does
 
+    @property
+    def remedy(self) -> str:
+        """What to do to go on with the run."""
+        return f"The same fit goes on from {self.folder} (lamina fit … --resume {self.folder})."
+
     def after_block(self, run: Run) -> None:
         """Keep the run if so many steps or seconds have passed, and the last file is written."""
         every, seconds = self.settings.every_steps, self.settings.every_seconds
         if self._writing is not None and not self._writing.done():
             return
         late = seconds is not None and time.monotonic() - self._time >= seconds
-        if late or (every is not None and int(run.state.step) - self._step >= every):
+        if late or (every is not None and run.steps_taken - self._step >= every):
             self._keep(run)
 
     def after_epoch(self, run: Run) -> None:
@@ -172,9 +178,11 @@ class CheckpointFolder:
             self.after_block(run)
 
     def at_end(self, run: Run) -> None:
-        """Keep the run, and wait for it."""
-        self._keep(run)
+        """Keep the run unless it is kept as it stands, and wait for it."""
         self._finish()
+        if self._kept != _moment(run):
+            self._keep(run)
+            self._finish()
 
     def _keep(self, run: Run) -> None:
         if not is_first_process():
@@ -184,6 +192,7 @@ class CheckpointFolder:
             return  # the loop is about to find that out and to end the run
         self._finish()
         self._step, self._time = document["step"], time.monotonic()
+        self._kept = _moment(run)
         document |= {"kind": "checkpoint", "identity": self.identity, "best": dict(self._best)}
         self._writing = self._writer.submit(self._write, document, arrays)
 
@@ -195,14 +204,22 @@ class CheckpointFolder:
             self._writing.result()
         except InputError as error:
             warnings.warn(f"No checkpoint was written: {error} Training goes on.", stacklevel=2)
+            self._kept = None
         self._writing = None
 
     def _write(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Write a checkpoint, then remove older ones; newer ones could not be read, nor count."""
         write_model(self._path(document["step"]), document, arrays)
-        for step in self.steps()[self.settings.keep :]:
+        whole = [step for step in self.steps() if step <= document["step"]]
+        for step in whole[self.settings.keep :]:
             if step != document["best"].get("step"):
                 with suppress(OSError):
                     self._path(step).unlink()
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:010}.safetensors"
+
+
+def _moment(run: Run) -> tuple[int, int, bool]:
+    """Return where a run stands: its steps, its epochs that have ended, whether it is over."""
+    return int(run.state.step), run.epoch, run.stopped

@@ -108,6 +108,11 @@ class Descent:
 class Recorder(Protocol):
     """Keeps a run, so that it can go on after the process has died."""
 
+    @property
+    def remedy(self) -> str:
+        """What to do to go on with the run, in one sentence."""
+        ...
+
     def after_block(self, run: Run) -> None:
         """Keep the run in the middle of an epoch, if it is time."""
         ...
@@ -191,6 +196,11 @@ class Run:
         self.epoch = int(state.epoch)
         self.totals = Totals(*state.totals.tolist())
 
+    @property
+    def steps_taken(self) -> int:
+        """Return the steps of all blocks that have ended; the state may be a block ahead."""
+        return self.epoch * self.source.steps_per_epoch + int(self.totals.steps)
+
     def _checked_settings(self) -> Settings:
         l1, l2 = self.objective.strengths(self.state.weights)
         if l1 is not None and not self.descent.optimizer.proximal:
@@ -233,9 +243,10 @@ class Run:
             for callback in started:
                 callback.on_end(self)
         if self.interrupted:
+            remedy = "" if self.recorder is None else f" {self.recorder.remedy}"
             warnings.warn(
                 f"Training was interrupted in epoch {self.epoch + 1} of {self.epochs}; "
-                "the weights so far are kept.",
+                f"the weights so far are kept.{remedy}",
                 UserWarning,
                 stacklevel=4,
             )
@@ -305,9 +316,9 @@ class Run:
         for name, value in record.items():
             self.history.setdefault(name, []).append(value)
         self.epoch += 1
-        self.change_state(
-            epoch=np.int32(self.epoch), batch=np.int32(0), totals=no_totals(self.dtype)
-        )
+        none = no_totals(self.dtype)
+        self.change_state(epoch=np.int32(self.epoch), batch=np.int32(0), totals=none)
+        self.totals = Totals(*none.tolist())
         wishes = [callback.on_epoch(self, record) for callback in self.callbacks]
         self.stopped = any(wishes)
         if self.recorder is not None:
