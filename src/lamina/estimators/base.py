@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +13,11 @@ import jax
 import numpy as np
 
 from lamina.errors import InputError, check_number
-from lamina.estimators import validation
+from lamina.estimators import by_parts, streaming, validation
 from lamina.estimators.contract import Estimator
 from lamina.estimators.resuming import Resumption
 from lamina.formats.checkpoints import Checkpoint
+from lamina.formats.streams import Stream
 from lamina.functions.losses import LOSSES, Loss, loss
 from lamina.functions.penalties import penalty
 from lamina.layers.layer import Layer, Shape, Weights, in_order
@@ -30,7 +31,7 @@ from lamina.training.callbacks import (
     StopAtMinimum,
     fresh_copy,
 )
-from lamina.training.loop import Descent, Objective, Run, evaluate, scores
+from lamina.training.loop import Descent, Objective, Run, evaluate_parts, scores
 from lamina.training.metrics import METRICS
 from lamina.training.optimizers import Optimizer, optimizer
 from lamina.training.precision import computing_in, dtype_of, in_precision, warn_if_not_had
@@ -41,6 +42,7 @@ from lamina.training.state import TrainingState, fresh_state, no_totals
 if TYPE_CHECKING:
     import optax
 
+    from lamina.estimators.weighing import Weighing
     from lamina.formats.encoders import Encoder
     from lamina.inspection.plan import Plan
     from lamina.models.backbone import Backbone
@@ -157,6 +159,8 @@ class NetworkEstimator(Estimator):
     verbose: int = 1
     _any_rank: ClassVar[bool] = False
     """Whether samples may be arrays, such as images, and not only rows of numbers."""
+    _streams: ClassVar[bool] = True
+    """Whether it trains on data that come piece by piece."""
 
     @property
     def _dtype(self) -> type[np.floating]:
@@ -183,6 +187,14 @@ class NetworkEstimator(Estimator):
     def _class_weights(self, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         return weight
 
+    def _survey(self, parts: Iterable[tuple], learn: bool) -> Weighing:
+        """Go once over all targets and weights of a stream; learn what targets are if ``learn``."""
+        raise NotImplementedError
+
+    def _learn_of_first(self, y: Any, classes: Any) -> Weighing:
+        """Learn what targets are from the first of many batches."""
+        raise NotImplementedError
+
     def _usual_loss(self, targets: np.ndarray) -> str:
         raise NotImplementedError
 
@@ -201,19 +213,23 @@ class NetworkEstimator(Estimator):
 
     # Fitting
 
-    def fit(self, X, y, sample_weight=None, validation_data=None):
-        """Train on ``X`` and ``y``.
+    def fit(self, X, y=None, sample_weight=None, validation_data=None, classes=None):
+        """Train on ``X`` and ``y``, or on a stream that holds both.
 
         Parameters
         ----------
-        X : array-like of shape (n, m), or what the encoder takes
-            Inputs; converted to ``precision``.
+        X : array-like of shape (n, m), what the encoder takes, Stream, or iterable of batches
+            Inputs; converted to ``precision``. A stream (`lamina.formats.stream`) is read from disk
+            as it is trained on. A batch is a tuple ``(X, y)`` or ``(X, y, sample_weight)``; an
+            iterable that can be walked only once is enough for one epoch.
         y : array-like of shape (n,) or (n, k)
-            Targets.
+            Targets; left out where ``X`` brings them.
         sample_weight : array-like of shape (n,), optional
             Weights of the samples in the loss; only their ratios matter.
-        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+        validation_data : tuple (X, y) or (X, y, sample_weight), or Stream, optional
             Evaluated after each epoch, never trained on.
+        classes : array-like of shape (K,), optional
+            For batches: all classes that will ever come.
 
         Returns
         -------
@@ -228,7 +244,11 @@ class NetworkEstimator(Estimator):
         """
         with computing_in(self.precision), over(self.devices):
             with self._unchanged_on_error():
-                run = self._prepare(X, y, sample_weight, validation_data)
+                if by_parts.come_by_parts(X, y):
+                    run = by_parts.prepare(self, X, sample_weight, validation_data, classes)
+                else:
+                    _no_classes(classes)
+                    run = self._prepare(X, y, sample_weight, validation_data)
             self._run(run)
         return self
 
@@ -261,10 +281,22 @@ class NetworkEstimator(Estimator):
             self.history_: dict[str, list[float]] = {}
             self._build(X, targets, weight, seed)
         descent = self._descent(len(X), partial=False)
+        source = self._source(X, targets, weight, descent, seed)
+        run = self._run_over(
+            source, descent, seed, None if held_out is None else lambda: [held_out]
+        )
+        if resumption is not None:
+            before = self.weights_ if continuing else None
+            resumption.attach(run, self, seed, X, targets, weight, held_out, before)
+        return run
+
+    def _run_over(
+        self, source: Source, descent: Descent, seed: int, held_out: Callable[[], Iterable] | None
+    ) -> Run:
+        """Return the run over a source, not begun; ``held_out`` returns what to validate on."""
         state = fresh_state(
             self.weights_, self.statistics_, descent.optimizer, seed, descent.average is not None
         )
-        source = self._source(X, targets, weight, descent, seed)
         watchers = self._watchers()
         if descent.optimizer.name == "lbfgs":
             usual = LBFGS_STEPS
@@ -276,14 +308,10 @@ class NetworkEstimator(Estimator):
 
         def measured(state: TrainingState) -> Record:
             assert held_out is not None, "asked only where there is something to validate on"
-            return evaluate(objective, state.served, state.statistics, *held_out)
+            return evaluate_parts(objective, state.served, state.statistics, held_out())
 
         at_epoch = None if held_out is None else measured
-        run = Run(objective, descent, state, source, epochs, at_epoch, watchers)
-        if resumption is not None:
-            before = self.weights_ if continuing else None
-            resumption.attach(run, self, seed, X, targets, weight, held_out, before)
-        return run
+        return Run(objective, descent, state, source, epochs, at_epoch, watchers)
 
     def _seed(self) -> tuple[int, Resumption | None]:
         """Return the run's seed, and where the run is kept; a run that goes on has its old seed."""
@@ -505,13 +533,18 @@ class NetworkEstimator(Estimator):
     def _scores(self, X: Any, *, probabilities: bool = False) -> np.ndarray:
         """Return scores (n, K), or the loss's probabilities of them."""
         self._check_fitted()
-        matrix = self._matrix(X, reset=False)
         link = self.loss_ if probabilities else None
+        if isinstance(X, Stream):
+            with computing_in(self.precision):
+                return streaming.scores_of(self, X, link)
+        matrix = self._matrix(X, reset=False)
         with computing_in(self.precision):
             return scores(self._computed, self.weights_, self.statistics_, matrix, link)
 
-    def evaluate(self, X, y, sample_weight=None) -> dict[str, float]:
+    def evaluate(self, X, y=None, sample_weight=None) -> dict[str, float]:
         """Return the mean loss and the metric on data, by their names in ``history_``.
+
+        ``X`` may be a stream or an iterable of batches, as in `fit`; ``y`` is then left out.
 
         Raises
         ------
@@ -520,8 +553,12 @@ class NetworkEstimator(Estimator):
         """
         self._check_fitted()
         with computing_in(self.precision):
-            X, targets, weight = self._validation((X, y, sample_weight))  # type: ignore
-            return evaluate(self._objective(), self.weights_, self.statistics_, X, targets, weight)
+            parts: Any
+            if by_parts.come_by_parts(X, y):
+                parts = by_parts.parts(self, X, sample_weight)
+            else:
+                parts = [self._validation((X, y, sample_weight))]
+            return evaluate_parts(self._objective(), self.weights_, self.statistics_, parts)
 
     def plan(self, X, y, sample_weight=None) -> tuple[Plan, int]:
         """Return what `fit` would cost, and its steps at most; nothing is trained or changed.
@@ -583,6 +620,14 @@ class NetworkEstimator(Estimator):
         from lamina.estimators.persistence import save
 
         save(self, path)
+
+
+def _no_classes(classes: Any) -> None:
+    if classes is not None:
+        raise InputError(
+            f"classes expected batches, whose labels are not known before training, got "
+            f"{classes!r} beside arrays or a stream. Leave it out."
+        )
 
 
 def _names_of(y: Any) -> tuple[str, ...] | None:

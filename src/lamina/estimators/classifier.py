@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from lamina.errors import InputError
 from lamina.estimators import validation
 from lamina.estimators.base import NetworkEstimator
+from lamina.estimators.streaming import targets_of
+from lamina.estimators.weighing import Weighing
 from lamina.functions.losses import Hinge
 
 _LABEL_KINDS = {"i": np.int64, "u": np.uint64, "b": np.bool_, "f": np.float64, "U": np.str_}
@@ -111,15 +114,28 @@ class Classifier(NetworkEstimator):
     def _class_weights(self, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
             return weight
+        by_class = self._by_class(np.bincount(targets, minlength=len(self.classes_)))
+        of_sample = by_class[targets]
+        total = of_sample if weight is None else of_sample * weight
+        return validation.check_weights(total, len(targets), self._dtype)
+
+    def _by_class(self, counts: np.ndarray | None) -> np.ndarray:
+        """Return the factor on each class's weights, float64, from how many rows each has."""
+        if self.class_weight is None:
+            return np.ones(len(self.classes_))
         if self._multilabel:
             raise InputError(
                 "class_weight expected one label for each row, got an indicator matrix. "
                 "Use sample_weight."
             )
-        counts = np.bincount(targets, minlength=len(self.classes_))
-        if self.class_weight == "balanced":
-            by_class = len(targets) / np.maximum(counts, 1) / len(self.classes_)
-        elif isinstance(self.class_weight, dict):
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            if counts is None:
+                raise InputError(
+                    "class_weight='balanced' expected to know how many rows each class has, got "
+                    "batches. Use a dict from class to weight, or lamina.formats.stream."
+                )
+            return counts.sum() / np.maximum(counts, 1) / len(self.classes_)
+        if isinstance(self.class_weight, dict):
             known = set(self.classes_.tolist())
             strange = [label for label in self.class_weight if label not in known]
             if strange:
@@ -127,15 +143,42 @@ class Classifier(NetworkEstimator):
                     f"class_weight expected keys among the classes {self.classes_.tolist()}, "
                     f"got {strange[0]!r}."
                 )
-            by_class = [self.class_weight.get(label, 1.0) for label in self.classes_.tolist()]
-        else:
+            each = [self.class_weight.get(label, 1.0) for label in self.classes_.tolist()]
+            return np.asarray(each, np.float64)
+        raise InputError(
+            "class_weight expected 'balanced', a dict from class to weight, or None; "
+            f"got {self.class_weight!r}."
+        )
+
+    def _survey(self, parts: Iterable[tuple], learn: bool) -> Weighing:
+        """Learn the classes, count their rows and sum up their weights."""
+        found = [_tally(validation.check_labels(y), weight) for y, weight in parts]
+        labels, rows, sums = (np.concatenate(each) for each in zip(*found, strict=True))
+        if labels.ndim == 2:
+            if learn:
+                self._learn_classes(labels)
+            self._encode(labels)
+            if self.class_weight is not None:
+                self._by_class(None)
+            return Weighing(None, sums.sum() / rows.sum(), self._dtype)
+        if learn:
+            self._learn_classes(labels)
+        index = self._encode(labels)
+        counts, weights = (np.bincount(index, a, len(self.classes_)) for a in (rows, sums))
+        by_class = self._by_class(counts)
+        mean = by_class @ weights / counts.sum()
+        return Weighing(None if self.class_weight is None else by_class, mean, self._dtype)
+
+    def _learn_of_first(self, y: Any, classes: Any) -> Weighing:
+        labels = validation.check_labels(y)
+        if classes is None and labels.ndim == 1:
             raise InputError(
-                "class_weight expected 'balanced', a dict from class to weight, or None; "
-                f"got {self.class_weight!r}."
+                f"{type(self).__name__} expected to know all classes before it trains on batches, "
+                "got none. Pass classes=[...] to fit, or use lamina.formats.stream."
             )
-        of_sample = np.asarray(by_class, np.float64)[targets]
-        total = of_sample if weight is None else of_sample * weight
-        return validation.check_weights(total, len(targets), self._dtype)
+        self._learn_classes(labels if labels.ndim == 2 else np.asarray(classes))
+        by_class = None if self.class_weight is None else self._by_class(None)
+        return Weighing(by_class, 1.0, self._dtype)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Take one pass over ``X``, keeping the weights and the optimiser's state between calls.
@@ -184,8 +227,9 @@ class Classifier(NetworkEstimator):
             return (found > 0).astype(np.int64)
         return self.classes_[np.argmax(found, axis=1)]
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X, y=None, sample_weight=None) -> float:
         """Return the accuracy: the share of rows whose label, or all labels, are right."""
+        y, sample_weight = targets_of(X, y, sample_weight)
         right = self.predict(X) == np.asarray(y)
         right = right.all(axis=1) if self._multilabel else right
         return float(np.average(right, weights=sample_weight))
@@ -198,3 +242,12 @@ class Classifier(NetworkEstimator):
         tags.classifier_tags = ClassifierTags(multi_label=True)
         tags.target_tags.multi_output = False
         return tags
+
+
+def _tally(labels: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """Return the labels that occur, in how many rows, and the sum of their weights."""
+    if labels.ndim == 2:  # an indicator matrix says by itself how many there are
+        total = len(labels) if weight is None else weight.sum()
+        return labels[:1], np.array([len(labels)]), np.array([float(total)])
+    found, index, rows = np.unique(labels, return_inverse=True, return_counts=True)
+    return found, rows, np.bincount(index, weight, len(found)).astype(np.float64)

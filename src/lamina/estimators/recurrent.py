@@ -105,6 +105,7 @@ class _Recurrent(NetworkEstimator):
     clip_norm: float | None = 1.0
     batch_size: int | None = 32
     _any_rank: ClassVar[bool] = True
+    _streams: ClassVar[bool] = False
 
     def _matrix(self, X: Any, *, reset: bool) -> Any:
         """Return series as an array (n, t, m), or as `Sequences` where they differ in length."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.estimators import validation
 from lamina.estimators.base import NetworkEstimator
+from lamina.estimators.streaming import targets_of
+from lamina.estimators.weighing import Weighing
 from lamina.training.loop import Objective
 
 
@@ -70,17 +73,57 @@ class Regressor(NetworkEstimator):
         return self._encode(values)
 
     def _learn_targets(self, values: np.ndarray, dtype: Any, weight: np.ndarray | None) -> None:
-        self._vector = values.ndim == 1
+        self._learn_kind(values, dtype)
         columns = values.reshape(len(values), -1)
-        k = columns.shape[1]
-        self.target_mean_, self.target_scale_ = np.zeros(k), np.ones(k)
-        if self.scale_target:
-            self.target_mean_ = np.average(columns, axis=0, weights=weight)
-            variance = np.average((columns - self.target_mean_) ** 2, axis=0, weights=weight)
-            spread = np.sqrt(variance)
-            self.target_scale_ = np.where(spread > 0, spread, 1.0)
+        mean = np.average(columns, axis=0, weights=weight)
+        self._learn_scale(mean, np.average((columns - mean) ** 2, axis=0, weights=weight))
+
+    def _learn_kind(self, values: np.ndarray, dtype: Any) -> None:
+        self._vector = values.ndim == 1
         floating = np.dtype(dtype) if isinstance(dtype, np.dtype) else np.dtype(np.float64)
         self._answer_dtype = floating if floating.kind == "f" else np.dtype(self._dtype)
+
+    def _learn_scale(self, mean: np.ndarray, variance: np.ndarray) -> None:
+        self.target_mean_, self.target_scale_ = np.zeros(len(mean)), np.ones(len(mean))
+        if self.scale_target:
+            spread = np.sqrt(variance)
+            self.target_mean_, self.target_scale_ = mean, np.where(spread > 0, spread, 1.0)
+
+    def _survey(self, parts: Iterable[tuple], learn: bool) -> Weighing:
+        """Learn mean and deviation of the targets, part by part.
+
+        Source: Chan, Golub and LeVeque 1979, equations 2.1.
+        """
+        n = rows = 0.0
+        mean: Any = 0.0
+        squares: Any = 0.0
+        for y, weight in parts:
+            values = validation.check_values(y)
+            columns = values.reshape(len(values), -1)
+            w = np.ones(len(values)) if weight is None else weight
+            if learn and not rows:
+                self._learn_kind(values, getattr(y, "dtype", values.dtype))
+            rows += len(values)
+            if not (added := w.sum()):
+                continue
+            of_part = np.average(columns, axis=0, weights=w)
+            squares = squares + w @ (columns - of_part) ** 2
+            squares = squares + (of_part - mean) ** 2 * (n * added / (n + added))
+            mean = mean + (of_part - mean) * (added / (n + added))
+            n += added
+        weighing = Weighing(None, n / rows, self._dtype)
+        if learn:
+            self._learn_scale(mean, squares / n)
+        return weighing
+
+    def _learn_of_first(self, y: Any, classes: Any) -> Weighing:
+        if classes is not None:
+            raise InputError(
+                f"{type(self).__name__} expected values and no classes, got {classes!r}. "
+                "Leave classes out."
+            )
+        self._fit_targets(y)
+        return Weighing(None, 1.0, self._dtype)
 
     def _known_targets(self, y: Any) -> np.ndarray:
         return self._encode(validation.check_values(y))
@@ -126,8 +169,9 @@ class Regressor(NetworkEstimator):
         values = self._scores(X) * self.target_scale_ + self.target_mean_
         return (values[:, 0] if self._vector else values).astype(self._answer_dtype)
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X, y=None, sample_weight=None) -> float:
         """Return R², averaged over targets; 1 is perfect, 0 is as good as the mean."""
+        y, sample_weight = targets_of(X, y, sample_weight)
         from sklearn.metrics import r2_score
 
         return float(r2_score(y, self.predict(X), sample_weight=sample_weight))

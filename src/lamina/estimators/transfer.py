@@ -168,6 +168,7 @@ class TransferClassifier(Classifier):
     schedule: Any = "one_cycle"
     batch_size: int | None = 32
     _any_rank: ClassVar[bool] = True
+    _streams: ClassVar[bool] = False
 
     @property
     def partial_fit(self):  # type: ignore

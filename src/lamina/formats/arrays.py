@@ -22,7 +22,7 @@ TARGET_NAMES = ("y", "target", "labels")
 PARTS = ("train", "test")
 
 # What reading a damaged or hostile file raises, from zipfile, zlib and NumPy's header parser.
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     tokenize.TokenError,
@@ -72,12 +72,12 @@ def read_npz(path: str | os.PathLike[str], part: str | None = None) -> Dataset:
                 X, y = _read_array(stream, path.stat().st_size, str(path)), None
     except InputError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise FileFormatError(
             f"{path} expected a whole {path.suffix or '.npz'} file as NumPy writes it, got: "
             f"{error or type(error).__name__}. Save or download it again."
         ) from error
-    X, kind = _as_inputs(X, path)
+    X, kind = as_inputs(X, path)
     if y is not None:
         y = _as_targets(y, len(X), path)
     return Dataset(X, y, kind, str(path))
@@ -139,11 +139,29 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, subject: str) 
 
 def _read_array(stream: IO[bytes], size: int, subject: str) -> np.ndarray:
     """Read one array in NumPy's format from a stream of ``size`` bytes."""
+    shape, _, dtype = array_header(stream, size, subject)
+    stream.seek(0)
+    try:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+    except MemoryError as error:
+        raise InputError(
+            f"{subject} expected {math.prod(shape) * dtype.itemsize / 2**30:.1f} GiB of free "
+            f"memory, got less. Read a smaller file or use a larger machine."
+        ) from error
+
+
+def array_header(
+    stream: IO[bytes], size: int, subject: str
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, whether in Fortran order, and dtype, once they fit a stream of ``size`` bytes.
+
+    The stream then stands at the first number.
+    """
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        shape, in_columns, dtype = np.lib.format.read_array_header_1_0(stream)
     elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        shape, in_columns, dtype = np.lib.format.read_array_header_2_0(stream)
     else:  # 3.0 is written for field names only
         raise ValueError(f"version {version} of NumPy's array format")
     if dtype.kind not in "buifUS":
@@ -158,17 +176,11 @@ def _read_array(stream: IO[bytes], size: int, subject: str) -> np.ndarray:
             f"{subject} expected {claimed:,} bytes of data (its header says {dtype} of shape "
             f"{shape}), got {held:,}. The file is truncated or edited: save or download it again."
         )
-    stream.seek(0)
-    try:
-        return np.lib.format.read_array(stream, allow_pickle=False)
-    except MemoryError as error:
-        raise InputError(
-            f"{subject} expected {claimed / 2**30:.1f} GiB of free memory, got less. "
-            f"Read a smaller file or use a larger machine."
-        ) from error
+    return shape, in_columns, dtype
 
 
-def _as_inputs(X: np.ndarray, path: Path) -> tuple[np.ndarray, Literal["images", "array"]]:
+def as_inputs(X: np.ndarray, path: Path) -> tuple[np.ndarray, Literal["images", "array"]]:
+    """Return an array as inputs, and of which kind they are."""
     if X.size == 0:
         raise InputError(
             f"{path} expected at least one sample, got X of shape {X.shape}. Save it with data."

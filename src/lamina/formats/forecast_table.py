@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import InputError
-from lamina.formats.tables import _check_column, read_table
+from lamina.formats.tables import check_column, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ def read_forecast_table(
     targets = [targets] if isinstance(targets, str) else list(targets)
     asked = [] if exogenous == ALL else [exogenous] if isinstance(exogenous, str) else exogenous
     for name in (*targets, *([] if time is None else [time]), *asked):
-        _check_column(path, frame, name)
+        check_column(path, frame.columns, name)
     if not targets:
         raise InputError(f"{path} expected a column to forecast, got none.")
     if len(frame) < 3:

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "check_image_size",
+    "clash",
     "has_test_part",
     "is_image_file",
     "is_image_folder",
     "read_image_file",
     "read_image_folder",
+    "read_pixels",
 ]
 
 IMAGE_SUFFIXES = (
@@ -68,11 +71,7 @@ def read_image_folder(
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"{path} expected a folder of images; got no such folder.")
-    if size is not None:
-        if len(size) != 2:
-            raise InputError(f"size expected (height, width); got {size!r}.")
-        check_number("height, in size,", size[0], whole=True, at_least=1)
-        check_number("width, in size,", size[1], whole=True, at_least=1)
+    check_image_size(size)
     files, labels = list_files(folder_of_part(path, part), IMAGE_SUFFIXES, "images")
     X, kept = _read_all(path, files, size, skip_bad)
     y = np.array(labels)[kept] if labels else None
@@ -80,9 +79,19 @@ def read_image_folder(
     return Dataset(X, y, "images", str(path), names)
 
 
+def check_image_size(size: tuple[int, int] | None) -> None:
+    """Raise unless a size to resize to is a height and a width."""
+    if size is None:
+        return
+    if len(size) != 2:
+        raise InputError(f"size expected (height, width); got {size!r}.")
+    check_number("height, in size,", size[0], whole=True, at_least=1)
+    check_number("width, in size,", size[1], whole=True, at_least=1)
+
+
 def read_image_file(path: str | Path, size: tuple[int, int] | None = None) -> Dataset:
     """Return one image, to predict for: ``X`` uint8 of shape (1, h, w, c)."""
-    pixels = _read_image(Path(path), size)
+    pixels = read_pixels(Path(path), size)
     return Dataset(pixels[None], None, "images", str(path), (Path(path).name,))
 
 
@@ -106,7 +115,7 @@ def _read_all(
     bad: list[FileFormatError] = []
     for index, file in enumerate(files):
         try:
-            pixels = _read_image(file, size)
+            pixels = read_pixels(file, size)
         except FileFormatError as error:
             if not skip_bad:
                 raise FileFormatError(f"{error} --skip-bad skips and counts such files.") from error
@@ -115,7 +124,7 @@ def _read_all(
         if not kept:
             X = np.empty((len(files), *pixels.shape), np.uint8)
         elif pixels.shape != X.shape[1:]:
-            raise _clash(root, files[kept[0]], X.shape[1:], file, pixels.shape)
+            raise clash(root, files[kept[0]], X.shape[1:], file, pixels.shape)
         X[len(kept)] = pixels
         kept.append(index)
     if not kept:
@@ -127,7 +136,7 @@ def _read_all(
     return X[: len(kept)], kept
 
 
-def _clash(
+def clash(
     root: Path, first: Path, its_shape: tuple[int, ...], second: Path, other_shape: tuple[int, ...]
 ) -> InputError:
     """Return the error for two images that do not fit one array."""
@@ -145,7 +154,7 @@ def _clash(
     )
 
 
-def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+def read_pixels(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     """Return one image as uint8 (h, w, 1) or (h, w, 3)."""
     from PIL import Image
 

@@ -13,7 +13,7 @@ from lamina.errors import FileFormatError, InputError
 from lamina.formats.dataset import Dataset
 from lamina.formats.readings import LongTable
 from lamina.formats.standardization import fits_float32
-from lamina.formats.tables import _check_column, read_table
+from lamina.formats.tables import check_column, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ def read_long_series(
     named = [name for name in (id, time, target) if name is not None]
     dropped = [drop] if isinstance(drop, str) else list(drop)
     for name in (*named, *dropped, *channels):
-        _check_column(Path(path), table, name)
+        check_column(Path(path), table.columns, name)
     for name in named:
         _check_complete(path, table, name)
     if len(set(named)) != len(named):

@@ -7,7 +7,7 @@ import gzip
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -63,7 +63,7 @@ def read_table(
     dropped = [drop] if isinstance(drop, str) else list(drop)
     targets = [] if target is None else [target] if isinstance(target, str) else list(target)
     for name in (*targets, *dropped):
-        _check_column(path, frame, name)
+        check_column(path, frame.columns, name)
     X = frame.drop(columns=[*targets, *dropped])
     if X.shape[1] == 0:
         raise InputError(
@@ -157,7 +157,7 @@ def _check_rows(path: Path, suffix: str) -> str:
                     continue  # a blank line
                 if header is None:
                     header = row
-                    _check_header(path, header)
+                    check_header(path, header)
                 elif len(row) != len(header):
                     raise FileFormatError(
                         f"{path} expected {len(header)} cells in every row, as in its header, got "
@@ -205,7 +205,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         content = path.read_bytes()
     try:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
-        _check_header(path, file.schema_arrow.names)
+        check_header(path, file.schema_arrow.names)
         frame = file.read().to_pandas()
     except (pyarrow.ArrowException, OSError) as error:  # OSError: a damaged page
         raise FileFormatError(
@@ -215,7 +215,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame.reset_index(drop=not named).rename(columns=str)
 
 
-def _check_header(path: Path, names: list[str]) -> None:
+def check_header(path: Path, names: list[str]) -> None:
+    """Raise unless a table's columns have names of their own."""
     if any("\0" in name for name in names):
         raise FileFormatError(
             f"{path} expected a header of column names, got binary data. Is it a table at all?"
@@ -228,11 +229,12 @@ def _check_header(path: Path, names: list[str]) -> None:
         )
 
 
-def _check_column(path: Path, frame: pd.DataFrame, name: str) -> None:
-    if name not in frame.columns:
+def check_column(path: Path, names: Collection[str], name: str) -> None:
+    """Raise unless a table has a column of this name."""
+    if name not in names:
         raise InputError(
-            f"{path} expected a column {name!r}, got the columns {_listed(frame.columns)}."
-            f"{did_you_mean(name, frame.columns)}"
+            f"{path} expected a column {name!r}, got the columns {_listed(names)}."
+            f"{did_you_mean(name, names)}"
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from lamina.errors import FileFormatError, InputError
 from lamina.formats.dataset import Dataset
 from lamina.formats.readings import TextColumn
-from lamina.formats.tables import _check_column, read_table
+from lamina.formats.tables import check_column, read_table
 
 
 def read_text_column(
@@ -46,7 +46,7 @@ def read_text_column(
         )
     table = read_table(path, target)
     frame: Any = table.X
-    _check_column(path, frame, column)  # type: ignore
+    check_column(path, frame.columns, column)  # type: ignore
     texts = frame[column].tolist()
     wrong = np.flatnonzero([not (isinstance(text, str) and text.strip()) for text in texts])
     if len(wrong):

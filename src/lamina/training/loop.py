@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -239,6 +239,10 @@ class Run:
                     self._end_epoch()
                 if self.recorder is not None:
                     self.recorder.at_end(self)
+        except InputError:  # of the data, in the middle of a stream: what was trained is kept
+            if self.recorder is not None:
+                self.recorder.at_end(self)
+            raise
         finally:
             for callback in started:
                 callback.on_end(self)
@@ -384,13 +388,24 @@ def evaluate(
     X, y, weight : arrays of n rows
         Inputs, targets and sample weights.
     """
+    return evaluate_parts(objective, weights, statistics, [(X, y, weight)])
+
+
+def evaluate_parts(
+    objective: Objective,
+    weights: Weights,
+    statistics: Weights,
+    parts: Iterable[tuple[Any, np.ndarray, np.ndarray | None]],
+) -> Record:
+    """Return what `evaluate` does, of data that come part by part."""
     program = evaluation_program(objective.network, objective.loss, objective.metric.per_sample)
-    if weight is None:
-        weight = np.ones(len(X), jax.tree.leaves(weights)[0].dtype)
+    dtype = jax.tree.leaves(weights)[0].dtype
     sums = np.zeros(3)
-    for piece in _pieces(objective.network, X):
-        part = (pad_rows(a, piece.padded) for a in (piece.X, y[piece.rows], weight[piece.rows]))
-        sums += np.array(program(weights, statistics, *part), np.float64)
+    for X, y, weight in parts:
+        each = np.ones(len(X), dtype) if weight is None else weight
+        for piece in _pieces(objective.network, X):
+            part = (pad_rows(a, piece.padded) for a in (piece.X, y[piece.rows], each[piece.rows]))
+            sums += np.array(program(weights, statistics, *part), np.float64)
     mean = sums[:2] / max(sums[2], 1e-30)
     return {"loss": float(mean[0]), objective.metric.name: objective.metric.finish(float(mean[1]))}
 
