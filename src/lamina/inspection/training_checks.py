@@ -58,7 +58,7 @@ def rate_too_low(evidence: Evidence) -> Iterator[Verdict]:
     """Steps so short that the loss falls at the end as fast as in the beginning."""
     loss, guess = _losses(evidence)
     step = first_ratio(evidence)
-    if guess is None or len(loss) < 6 or (step is not None and step > SMALLEST_STEP):
+    if guess is None or len(loss) < 6 or step is None or step > SMALLEST_STEP:
         return
     if float(np.min(loss)) < LEARNED * guess:
         return
