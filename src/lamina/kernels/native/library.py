@@ -60,11 +60,6 @@ def is_active_in_half() -> bool:
     return is_active() and _found_half().library is not None
 
 
-def takes(dtype: Any) -> bool:
-    """Tell whether there may be native kernels for arrays of a dtype."""
-    return dtype == "float32" or (dtype == "bfloat16" and is_active_in_half())
-
-
 def explanation() -> str:
     """Return in a few words which kernels are used and why."""
     if choice() == "xla":
