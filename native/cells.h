@@ -3,7 +3,8 @@
 // The mathematics, with its sources, stands in src/lamina/kernels/cells.py; these are its twins. A cell
 // has SLOTS vectors of products for each group of units: slots [X_FIRST, X_FIRST + X_COUNT) take x W_x,
 // slots [H_FIRST, H_FIRST + H_COUNT) take h W_h. So a tile of all slots holds all that the step of these
-// units needs, and the activations run in registers.
+// units needs, and the activations run in registers. SUMS_H: the state h adds to the one before, so that in
+// half precision it is kept in full, as c is.
 #pragma once
 
 #include "vector.h"
@@ -17,7 +18,7 @@ constexpr int64_t SLOT_LANES = SLOTS * LANES;
 struct Lstm {
   static constexpr int GATES = 4, BIASES = 4, UNITS = LANES;
   static constexpr int X_FIRST = 0, X_COUNT = 4, H_FIRST = 0, H_COUNT = 4;
-  static constexpr bool HAS_C = true, SAVES_GATES = true;
+  static constexpr bool HAS_C = true, SAVES_GATES = true, SUMS_H = false;
 
   // The gate, a block of columns in the weights, that a slot belongs to, and its lanes' first unit.
   static constexpr int gate(int slot) { return slot; }
@@ -54,7 +55,7 @@ struct Lstm {
 struct Gru {
   static constexpr int GATES = 3, BIASES = 4, UNITS = LANES;
   static constexpr int X_FIRST = 0, X_COUNT = 3, H_FIRST = 1, H_COUNT = 3;
-  static constexpr bool HAS_C = false, SAVES_GATES = true;
+  static constexpr bool HAS_C = false, SAVES_GATES = true, SUMS_H = true;
 
   static constexpr int gate(int slot) { return slot == 0 ? 2 : slot - 1; }
   static constexpr int bias(int slot) { return slot == 0 ? 2 : slot == 3 ? 3 : slot - 1; }
@@ -88,7 +89,7 @@ template <bool RELU>
 struct Plain {
   static constexpr int GATES = 1, BIASES = 1, UNITS = SLOTS * LANES;
   static constexpr int X_FIRST = 0, X_COUNT = 4, H_FIRST = 0, H_COUNT = 4;
-  static constexpr bool HAS_C = false, SAVES_GATES = false;
+  static constexpr bool HAS_C = false, SAVES_GATES = false, SUMS_H = false;
 
   static constexpr int gate(int) { return 0; }
   static constexpr int bias(int) { return 0; }

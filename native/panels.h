@@ -17,13 +17,22 @@ namespace lamina {
 // n rows of the batch, t steps, m inputs, h units; `padded` units in `groups` of Cell::UNITS.
 struct Sizes {
   int64_t steps, rows, inputs, units, groups, padded, slots;
-  template <class Cell>
-  static Sizes of(const Array& X, const Array& W_h) {
+  template <class Cell, class Numbers>
+  static Sizes of(const Numbers& X, const Numbers& W_h) {
     const auto x = X.dimensions();
     const int64_t units = W_h.dimensions()[0], groups = round_up(units, Cell::UNITS) / Cell::UNITS;
     return {int64_t(x[0]), int64_t(x[1]),        int64_t(x[2]),      units,
             groups,        groups * Cell::UNITS, groups * SLOT_LANES};
   }
+};
+
+// The order of steps and where the states are: states[before(k)] before step k, states[after(k)] after.
+struct Order {
+  int64_t steps;
+  bool reverse;
+  int64_t step(int64_t k) const { return reverse ? steps - 1 - k : k; }
+  int64_t before(int64_t k) const { return reverse ? step(k) + 1 : step(k); }
+  int64_t after(int64_t k) const { return reverse ? step(k) : step(k) + 1; }
 };
 
 // Call f(slot, column, count) for each slot of `group` in [first, first + slots): the columns

@@ -19,15 +19,6 @@ namespace {
 
 constexpr int64_t COLLECTED_ROWS = 128;  // rows of step times batch whose gradients are kept for dW
 
-// The order of steps and where the states are: states[before(k)] before step k, states[after(k)] after.
-struct Order {
-  int64_t steps;
-  bool reverse;
-  int64_t step(int64_t k) const { return reverse ? steps - 1 - k : k; }
-  int64_t before(int64_t k) const { return reverse ? step(k) + 1 : step(k); }
-  int64_t after(int64_t k) const { return reverse ? step(k) : step(k) + 1; }
-};
-
 // What the forward sweep of all threads reads and writes; the states' rows are padded.
 struct Sweep {
   Sizes size;

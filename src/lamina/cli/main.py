@@ -59,6 +59,7 @@ def _print_version(wanted: bool) -> None:
     python = ".".join(map(str, sys.version_info[:3]))
     print(f"lamina {__version__} (jax {version('jax')}, Python {python})")
     print(f"kernels: {native.explanation()}")
+    print(f"bfloat16 kernels: {native.explanation_of_half()}")
     raise typer.Exit
 
 

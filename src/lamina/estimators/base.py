@@ -103,9 +103,9 @@ class NetworkEstimator(Estimator):
         Turns raw input (a table with text and gaps, ``uint8`` images) into the matrix X, and
         travels with the model; see `lamina.formats.encoders`.
     precision : {"float32", "float64", "bfloat16"}
-        What is computed in. float64 takes at least twice the time. bfloat16 is for accelerators:
-        matrix products in it, all else and the weights themselves in float32; a CPU warns and
-        computes in float32.
+        What is computed in. float64 takes at least twice the time. bfloat16 is for accelerators
+        and CPUs with AMX: matrix products in it, all else and the weights themselves in float32;
+        any other CPU warns and computes in float32.
     checkpoint : str, Path or Checkpoint, optional
         A folder in which the run is kept as it goes. A fit of the same settings on the same data
         goes on from what it finds there, with the same result, bit for bit, as if it had never

@@ -57,7 +57,7 @@ def dense(
     Gradients are sums over the batch; averaging belongs to the loss.
     """
     X = jnp.asarray(X, W.dtype)
-    if W.dtype == jnp.float32 and native.is_faster("dense", *work(X, W)):
+    if native.is_faster("dense", *work(X, W), W.dtype):
         return native.dense(X, W, b, activation)
     return _dense(X, W, b, activation)
 

@@ -100,7 +100,7 @@ def recurrence(
         valid = (jnp.arange(t)[:, None] < lengths[None, :])[:, :, None]
         X = jnp.where(valid, X, 0)
     swept: Any
-    if dtype == jnp.float32 and native.is_faster("recurrence", *work(cell, X, W_h)):
+    if native.is_faster("recurrence", *work(cell, X, W_h), dtype):
         swept = native.sweep(cell, reverse, X, W_x, W_h, b, state, lengths)
     else:
         swept = _sweep(cell, reverse, X, W_x, W_h, b, state, valid)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from lamina.errors import check_choice
+from lamina.kernels import native
 from lamina.layers.half_precision import HalfPrecision
 from lamina.layers.layer import Layer
 
@@ -34,11 +35,11 @@ def computing_in(precision: str) -> AbstractContextManager:
 
 
 def has_bfloat16() -> bool:
-    """Tell whether products in bfloat16 are worth it here: on accelerators, not on a CPU.
+    """Tell whether products in bfloat16 are worth it here: on accelerators, and CPUs with AMX.
 
     A CPU that has no matrix unit for bfloat16 that Lamina's kernels use takes longer for them.
     """
-    return jax.default_backend() != "cpu"
+    return jax.default_backend() != "cpu" or native.is_active_in_half()
 
 
 def in_precision(network: Layer, precision: str) -> Layer:
@@ -53,6 +54,7 @@ def warn_if_not_had(precision: str) -> None:
     if precision == BFLOAT16 and not has_bfloat16():
         warnings.warn(
             f'precision="bfloat16" is computed in float32 on this {jax.default_backend()}: it has '
-            "no bfloat16 matrix unit that Lamina uses. Models stay the same on any device.",
+            "no bfloat16 matrix unit that Lamina uses (`lamina --version` says why). "
+            "Models stay the same on any device.",
             stacklevel=4,
         )

@@ -63,7 +63,7 @@ def test_the_faster_kernel_runs(is_faster, monkeypatch):
     X, W, b = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((64, 128), (128, 33), (33,)))
     program = jax.jit(lambda *arrays: dense(*arrays)).lower(X, W, b)  # one not compiled before
     assert ("lamina_dense_forward" in program.as_text()) == is_faster
-    assert asked == [("dense", "many units", 64 * 128 * 33)]
+    assert asked == [("dense", "many units", 64 * 128 * 33, jnp.float32)]
 
 
 def test_float64_is_never_native():

@@ -13,7 +13,12 @@ from lamina.kernels.native.dense import dense
 from lamina.kernels.native.descent import descend
 from lamina.kernels.native.embedding import embedding
 from lamina.kernels.native.least_squares import solve_diagonal
-from lamina.kernels.native.library import is_active
+from lamina.kernels.native.library import (
+    explanation_of_half,
+    instruction_set,
+    is_active,
+    is_active_in_half,
+)
 from lamina.kernels.native.normalization import batch_norm
 from lamina.kernels.native.recurrence import sweep
 from lamina.kernels.native.top_n import top_n
@@ -25,7 +30,10 @@ __all__ = [
     "descend",
     "embedding",
     "explanation",
+    "explanation_of_half",
+    "instruction_set",
     "is_active",
+    "is_active_in_half",
     "is_faster",
     "solve_diagonal",
     "supports_convolution",

@@ -17,8 +17,8 @@ from lamina.kernels.native import library
 TABLE = Path(__file__).parent / "choices.json"
 
 
-def is_faster(kernel: str, kind: str, products: int) -> bool:
-    """Tell whether to run the native kernel.
+def is_faster(kernel: str, kind: str, products: int, dtype: Any = "float32") -> bool:
+    """Tell whether there is a native kernel to run, and it is the faster one.
 
     Parameters
     ----------
@@ -26,8 +26,13 @@ def is_faster(kernel: str, kind: str, products: int) -> bool:
         A kernel that has a twin, and the kind of its work. What is not in the table is native.
     products : int
         The multiplications of one forward pass.
+    dtype : dtype
+        Of the weights. In bfloat16 the native kernel is taken wherever there is one: XLA's own on a
+        CPU convert to float32 and back.
     """
-    if not library.is_active():
+    if dtype == "bfloat16":
+        return library.is_active_in_half()
+    if dtype != "float32" or not library.is_active():
         return False
     if library.choice() != "auto":
         return True

@@ -1,6 +1,7 @@
 """The native dense layer: the one of `lamina.kernels.dense`, run by ``native/dense.cc``.
 
-The C++ kernel knows σ linear and relu; every other σ is XLA's, on a linear kernel's output.
+The C++ kernel knows σ linear and relu; every other σ is XLA's, on a linear kernel's output. In
+bfloat16 ``native/half_dense.cc`` takes the same arguments and gives the same results.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 
 from lamina.functions.activations import ACTIVATIONS
-from lamina.kernels.native.library import NONE, call, or_none, static
+from lamina.kernels.native.library import NONE, call, named, or_none, static
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -35,8 +35,8 @@ def dense(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _dense(activation, X, W, b):
-    A = jax.ShapeDtypeStruct((X.shape[0], W.shape[1]), jnp.float32)
-    return call("dense_forward", A, X, W, or_none(b), relu=activation == "relu")
+    A = jax.ShapeDtypeStruct((X.shape[0], W.shape[1]), X.dtype)
+    return call(named("dense_forward", X), A, X, W, or_none(b, X.dtype), relu=activation == "relu")
 
 
 def _forward(activation, X, W, b):
@@ -53,8 +53,8 @@ def _backward(activation, saved, dA):
         W.shape,
         NONE if has_b is None else W.shape[1:],
     )
-    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    dX, dW, db = call("dense_backward", results, X, W, or_none(A), dA)
+    results = [jax.ShapeDtypeStruct(shape, X.dtype) for shape in shapes]
+    dX, dW, db = call(named("dense_backward", X), results, X, W, or_none(A, X.dtype), dA)
     return None if wants_dX is None else dX, dW, None if has_b is None else db
 
 

@@ -3,7 +3,8 @@
 ``LAMINA_KERNELS``
     ``auto``, the default, takes native kernels where they were measured to be faster than XLA's
     (`lamina.kernels.native.choices`); ``native`` takes them wherever they apply, as does the name
-    of an instruction set (``avx512``, ``avx2``, ``neon``); ``xla`` leaves all to XLA.
+    of an instruction set (``avx512``, ``avx2``, ``neon``); ``xla`` leaves all to XLA. With
+    ``auto`` and ``native`` bfloat16 is computed by AMX, on processors that have it.
 ``LAMINA_NUM_THREADS``
     The most threads that a native kernel works with; 0 for as many as XLA has. Where it is not set
     the least of ``OMP_NUM_THREADS`` and ``LOKY_MAX_CPU_COUNT`` counts: joblib gives each of its
@@ -59,11 +60,21 @@ def is_active() -> bool:
     return choice() != "xla" and devices_in_use() == 1 and _found().library is not None
 
 
+def is_active_in_half() -> bool:
+    """Tell whether there are native kernels in bfloat16 here."""
+    return is_active() and _found_half().library is not None
+
+
 def explanation() -> str:
     """Return in a few words which kernels are used and why."""
     if choice() == "xla":
         return "XLA (LAMINA_KERNELS=xla)"
     return _found().explanation
+
+
+def explanation_of_half() -> str:
+    """Return in a few words what computes in bfloat16, or why nothing does."""
+    return _found_half().explanation if is_active() else "none without native kernels"
 
 
 def instruction_set() -> str:
@@ -90,7 +101,12 @@ def threads() -> int:
     return min((int(share) for share in shares if share.isdigit() and int(share)), default=0)
 
 
-def or_none(array: Any, dtype: str = "float32") -> Any:
+def named(name: str, X: Any) -> str:
+    """Return a kernel's name for X's dtype, float32 or bfloat16."""
+    return f"half_{name}" if X.dtype == "bfloat16" else name
+
+
+def or_none(array: Any, dtype: Any = "float32") -> Any:
     """Return an array, or what tells a kernel that it is not there."""
     import jax.numpy as jnp
 
@@ -150,7 +166,7 @@ def call(
 @cache
 def _register(name: str) -> None:
     """Make a kernel known to XLA under its name."""
-    library = _found().library
+    library = (_found_half() if name.startswith("half_") else _found()).library
     assert library is not None, "kernels ask is_active first"
     _introduce(f"lamina_{name}", getattr(library, name))
 
@@ -197,6 +213,36 @@ def _instruction_set(folder: Path, wanted: str) -> str:
     if (wanted, best) != ("avx2", "avx512"):
         raise _UnusableError(f"LAMINA_KERNELS={wanted}, which this processor lacks; it has {best}")
     return wanted
+
+
+@cache
+def _found_half() -> _Found:
+    """Return the library for bfloat16, or why there is none; ask where there is one for float32."""
+    folder = Path(os.environ.get("LAMINA_KERNELS_FOLDER") or Path(__file__).parent)
+    try:
+        name = _half_instruction_set(folder, choice())
+        return _Found(_load(folder / f"{name}.so"), name, name)
+    except _UnusableError as error:
+        return _Found(None, "", f"none ({error})")
+
+
+def _half_instruction_set(folder: Path, wanted: str) -> str:
+    """Return the instruction set for bfloat16 that this processor has.
+
+    To ask it is to ask Linux for AMX's registers, once and for all threads of this process.
+    """
+    if wanted in LANES:
+        raise _UnusableError(f"LAMINA_KERNELS={wanted}")
+    name = ""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        processor = _open(folder / "processor.so")
+        processor.half_instruction_set.restype = ctypes.c_char_p
+        name = processor.half_instruction_set().decode()
+    if name == "refused":
+        raise _UnusableError("the system does not let this process use AMX")
+    if not name:
+        raise _UnusableError("this processor lacks AMX")
+    return name
 
 
 def _load(path: Path) -> ctypes.CDLL:

@@ -1,0 +1,118 @@
+// Matrices of bfloat16 numbers as the products of tiles.h read them: padded, turned, packed.
+//
+// A padded matrix has whole blocks of DEPTH x DEPTH numbers, zero beyond what it is of, since tiles read
+// whole blocks, and zero times what is not a number is none. Packed for the right-hand side it is panels
+// of DEPTH columns, [panel][block of rows][tile of columns][pair of rows][column][which of the pair].
+#pragma once
+
+#include "threads.h"
+#include "tiles.h"
+#include "workspace.h"
+
+namespace lamina {
+
+constexpr int64_t BLOCK = DEPTH * DEPTH;
+
+static inline Half* take_halves(Workspace& work, int64_t count) {
+  return reinterpret_cast<Half*>(work.take((count + 1) / 2));
+}
+
+// Rows and columns are multiples of DEPTH.
+struct Padded {
+  const Half* data;
+  int64_t rows, columns;
+};
+
+// Copy `count` numbers and add zeros up to `width`.
+static INLINE void copy_row(Half* to, const Half* from, int64_t count, int64_t width) {
+  memcpy(to, from, count * 2);
+  memset(to + count, 0, (width - count) * 2);
+}
+
+// A matrix (rows, columns), where it lies if it is padded already.
+static inline Padded pad(Pool& pool, int64_t threads, Workspace& work, const Half* data, int64_t rows,
+                         int64_t columns) {
+  const Padded padded{data, round_up(rows, DEPTH), round_up(columns, DEPTH)};
+  if (padded.rows == rows && padded.columns == columns) return padded;
+  Half* to = take_halves(work, padded.rows * padded.columns);
+  parallel_for(pool, thread_count(pool, threads), [&](int64_t part) {
+    const Rows own(padded.rows, part, thread_count(pool, threads));
+    for (int64_t row = own.begin; row < own.end; row++)
+      copy_row(to + row * padded.columns, data + row * columns, row < rows ? columns : 0, padded.columns);
+  });
+  return {to, padded.rows, padded.columns};
+}
+
+// The numbers of a and b in turns: those of the lower halves of both, or of the upper.
+template <class T, int... I>
+static INLINE T dealt(T a, T b, int first, std::integer_sequence<int, I...>) {
+#if defined(__clang__)
+  return first ? __builtin_shufflevector(a, b, (SIDE / 2 + I / 2 + I % 2 * SIDE)...)
+               : __builtin_shufflevector(a, b, (I / 2 + I % 2 * SIDE)...);
+#else
+  typedef std::conditional_t<sizeof(T) == 64, Integers, Halves> Places;
+  return first ? __builtin_shuffle(a, b, Places{(SIDE / 2 + I / 2 + I % 2 * SIDE)...})
+               : __builtin_shuffle(a, b, Places{(I / 2 + I % 2 * SIDE)...});
+#endif
+}
+
+// Exchange rows and columns. A number's place, row and column as one number of 8 bits, is turned left by
+// one bit where rows i and i + 8 are dealt in turns; four times, and row and column have changed places.
+template <class T>
+static INLINE void transpose(T (&rows)[SIDE]) {
+  for (int round = 0; round < 4; round++) {
+    T next[SIDE];
+    UNROLL for (int i = 0; i < SIDE / 2; i++) {
+      constexpr auto LANE = std::make_integer_sequence<int, SIDE>{};
+      next[2 * i] = dealt(rows[i], rows[i + SIDE / 2], 0, LANE);
+      next[2 * i + 1] = dealt(rows[i], rows[i + SIDE / 2], 1, LANE);
+    }
+    UNROLL for (int i = 0; i < SIDE; i++) rows[i] = next[i];
+  }
+}
+
+// to (columns, rows) = from (rows, columns) turned; both multiples of SIDE.
+static inline void transpose(const Half* from, int64_t from_stride, Half* to, int64_t to_stride, int64_t rows,
+                             int64_t columns) {
+  for (int64_t row = 0; row < rows; row += SIDE)
+    for (int64_t column = 0; column < columns; column += SIDE) {
+      Halves block[SIDE];
+      UNROLL for (int i = 0; i < SIDE; i++) block[i] = load_halves(from + (row + i) * from_stride + column);
+      transpose(block);
+      UNROLL for (int i = 0; i < SIDE; i++) store_halves(to + (column + i) * to_stride + row, block[i]);
+    }
+}
+
+// A tile of two packed from rows of B, `stride` apart.
+static INLINE void pack_tile(const Half* from, int64_t stride, Half* to) {
+  for (int p = 0; p < SIDE; p++, from += 2 * stride)
+    store_pairs(to + p * DEPTH, load_halves(from), load_halves(from + stride));
+}
+
+// The same from rows of Bᵀ: a pair stands there as one number of 32 bits, so this is a transposition.
+static INLINE void pack_turned_tile(const Half* from, int64_t stride, Half* to) {
+  Integers block[SIDE];
+  UNROLL for (int i = 0; i < SIDE; i++) memcpy(&block[i], from + i * stride, sizeof block[i]);
+  transpose(block);
+  UNROLL for (int i = 0; i < SIDE; i++) memcpy(to + i * DEPTH, &block[i], sizeof block[i]);
+}
+
+// B, or Bᵀ, packed by all threads.
+static inline const Half* pack(Pool& pool, int64_t threads, Workspace& work, const Padded& B, bool turned) {
+  const int64_t depth = turned ? B.columns : B.rows, columns = turned ? B.rows : B.columns;
+  Half* packed = take_halves(work, B.rows * B.columns);
+  parallel_for(pool, columns / DEPTH, thread_count(pool, threads), [&](int64_t panel) {
+    for (int64_t k = 0; k < depth; k += DEPTH)
+      for (int64_t v = 0; v < 2; v++) {
+        const int64_t column = panel * DEPTH + v * SIDE;
+        Half* to = packed + panel * depth * DEPTH + k * DEPTH + v * PACKED;
+        if (turned)
+          pack_turned_tile(B.data + column * B.columns + k, B.columns, to);
+        else
+          pack_tile(B.data + k * B.columns + column, B.columns, to);
+      }
+  });
+  return packed;
+}
+
+}  // namespace lamina
