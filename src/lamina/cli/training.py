@@ -221,9 +221,12 @@ def report(estimator: Any, kind: str) -> None:
 
 
 def save(estimator: Any, path: Path) -> None:
-    """Write the model file and say where it is."""
+    """Write the model file and say where it is; of several processes the first does."""
     from lamina.cli import show
+    from lamina.placement import is_first_process
 
+    if not is_first_process():
+        return
     estimator.save(path)
     show.line("saved", f"{path} ({show.file_size(path)})")
 
