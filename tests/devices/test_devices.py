@@ -58,13 +58,12 @@ def test_a_run_goes_on_over_other_devices(found, fit):
 
 
 def test_the_work_is_split(found):
-    told = found[1]
-    assert told["8"]["products"] < told["2"]["products"] / 2.5
-    assert told["2x4"]["products"] < told["2"]["products"] / 2.5
+    of_first, of_last = 4 * 100 * 64 * 1024, 6 * 100 * 1024 * 10  # the input needs no gradient
+    assert found[1]["8"]["products"] < (of_first + of_last) / 3
 
 
 def test_a_large_matrix_is_split_along_the_model_axis(found):
-    shapes = {name: told["W"] for name, told in found[1].items()}
+    shapes = {fit: told["W"] for fit, told in found[1].items()}
     assert shapes == {"2": [64, 1024], "8": [64, 1024], "2x4": [64, 256]}
 
 
@@ -140,4 +139,4 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
         together = read_model(tmp_path / "two" / f"{name}.safetensors")[1]
         assert together.keys() == alone.keys()
         for path, array in alone.items():
-            np.testing.assert_allclose(together[path], array, rtol=1e-5, atol=1e-7, err_msg=path)
+            assert difference(array, together[path]) < 1e-6, path

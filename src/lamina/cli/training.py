@@ -141,9 +141,9 @@ def devices_told(text: str | None, distributed: bool) -> Any:
     from lamina.placement import ALL, mesh_of
 
     told: Any = text or ALL
-    if told != ALL and all(part.isdecimal() for part in told.split("x")):
-        numbers = tuple(map(int, told.split("x")))
-        told = numbers if len(numbers) > 1 else numbers[0]
+    parts = told.split("x")
+    if all(part.isdecimal() for part in parts):
+        told = int(told) if len(parts) == 1 else tuple(map(int, parts))
     mesh_of(told)  # an error before the data are read
     return told
 
