@@ -38,6 +38,12 @@ def difference(one, other):
     return np.linalg.norm(one - other) / np.linalg.norm(one)
 
 
+def numbers(path):
+    """Return all numbers of a model file as a vector."""
+    arrays = read_model(path)[1]
+    return np.concatenate([arrays[name].ravel() for name in sorted(arrays)])
+
+
 @pytest.mark.parametrize(
     ("one", "others"),
     [
@@ -134,9 +140,7 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(exist_ok=True)
         monkeypatch.chdir(tmp_path / folder)
         app([*FIT, *more, "--out", f"{name}.safetensors"], standalone_mode=False)
-    alone = read_model(tmp_path / "one" / "model.safetensors")[1]
+    alone = numbers(tmp_path / "one" / "model.safetensors")
     for name in ("model", "on"):
-        together = read_model(tmp_path / "two" / f"{name}.safetensors")[1]
-        assert together.keys() == alone.keys()
-        for path, array in alone.items():
-            assert difference(array, together[path]) < 1e-6, path
+        together = numbers(tmp_path / "two" / f"{name}.safetensors")
+        assert difference(alone, together) < 1e-6, name
