@@ -90,11 +90,10 @@ def _is_count(value: Any) -> bool:
 
 
 def _unusable(devices: Any, count: int) -> InputError:
-    kind = jax.default_backend().upper()
-    here = f"{count} {kind} device{'s' if count > 1 else ''}"
+    kind, many = jax.default_backend().upper(), count > 1
     return InputError(
-        f'devices expected "all", a number up to {count}, or two numbers (data, model) whose '
-        f"product is at most that, as there {'are' if count > 1 else 'is'} {here}, got "
+        f'devices expected "all", a number, or a pair (data, model), of at most {count} in all, as '
+        f"there {'are' if many else 'is'} {count} {kind} device{'s' if many else ''}, got "
         f'{devices!r}. Use "all".'
     )
 
