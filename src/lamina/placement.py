@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from numbers import Integral
 from typing import Any
 
 import jax
@@ -87,15 +86,14 @@ def mesh_of(devices: Devices) -> Mesh | None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _unusable(devices: Any, count: int) -> InputError:
-    kind = jax.default_backend().upper()
-    here = f"{count} {kind} device{'s' if count > 1 else ''}"
+    kind, many = jax.default_backend().upper(), count > 1
     return InputError(
-        f'devices expected "all", a number up to {count}, or two numbers (data, model) whose '
-        f"product is at most that, as there {'are' if count > 1 else 'is'} {here}, got "
+        f'devices expected "all", a number, or a pair (data, model), of at most {count} in all, as '
+        f"there {'are' if many else 'is'} {count} {kind} device{'s' if many else ''}, got "
         f'{devices!r}. Use "all".'
     )
 

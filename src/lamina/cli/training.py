@@ -141,9 +141,9 @@ def devices_told(text: str | None, distributed: bool) -> Any:
     from lamina.placement import ALL, mesh_of
 
     told: Any = text or ALL
-    if told != ALL and all(part.isdecimal() for part in told.split("x")):
-        numbers = tuple(map(int, told.split("x")))
-        told = numbers if len(numbers) > 1 else numbers[0]
+    parts = told.split("x")
+    if all(part.isdecimal() for part in parts):
+        told = int(told) if len(parts) == 1 else tuple(map(int, parts))
     mesh_of(told)  # an error before the data are read
     return told
 
@@ -221,9 +221,12 @@ def report(estimator: Any, kind: str) -> None:
 
 
 def save(estimator: Any, path: Path) -> None:
-    """Write the model file and say where it is."""
+    """Write the model file and say where it is; of several processes the first does."""
     from lamina.cli import show
+    from lamina.placement import is_first_process
 
+    if not is_first_process():
+        return
     estimator.save(path)
     show.line("saved", f"{path} ({show.file_size(path)})")
 

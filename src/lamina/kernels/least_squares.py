@@ -121,7 +121,7 @@ def solve_rows(
     start = None if start is None else made(start, np.float32)
     indices = made(indices, np.int32)
     if split:
-        Y, start = (None if table is None else split_table(table) for table in (Y, start))
+        Y, start = split_table(Y), None if start is None else split_table(start)
     shared = _shared(Y, ridge, gramian_weight, column_ridge)
     if shared.basis is not None:
         Y = _product(Y, shared.basis.T)
@@ -133,7 +133,8 @@ def solve_rows(
         solve = native.solve_diagonal if native.is_active() else _solve_diagonal
     X = solve(Y, starts, indices, weight, rhs, ridge, p, q, start, solver, int(steps))
     X = X if shared.basis is None else _product(X, shared.basis.T.T)
-    return gathered(X)[:n] if split else X
+    found: Any = gathered(X)[:n] if split else X
+    return found
 
 
 def _check_structure(indptr, indices, k):

@@ -28,7 +28,7 @@ DEVICES = (DATA, MODEL)
 ROWS, EVERYWHERE = PartitionSpec(DEVICES), PartitionSpec()
 
 
-def split_table(table: np.ndarray) -> Array:
+def split_table(table: Any) -> Any:
     """Return a table (n, …) split by its rows, with zero rows up to as many on each device."""
     each = -(-len(table) // devices_in_use())
     padded = np.zeros((each * devices_in_use(), *table.shape[1:]), table.dtype)

@@ -23,8 +23,11 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Whether one has, in any of the processes that fit together; all of them ask."""
-        return any(of_each_process(self.by is not None))
+        """Whether one has; one that reached any of the processes of a fit has reached all."""
+        by = max(of_each_process(self.by or 0))
+        if by:
+            self.by = signal.Signals(by)
+        return by > 0
 
 
 @contextmanager

@@ -244,8 +244,8 @@ def _masked(X: Any, y: Any, weight: Any, valid: Any, dtype: Any) -> Batch:
     """Return a minibatch whose rows from ``valid`` on count for nothing."""
     rows = jnp.minimum(valid, len(X))
     mask = (jnp.arange(len(X)) < rows).astype(dtype)
-    weight = mask if weight is None else mask * weight
-    return Batch(*rows_split((X, y, weight)), rows.astype(dtype))
+    X, y, weight = rows_split((X, y, mask if weight is None else mask * weight))
+    return Batch(X, y, weight, rows.astype(dtype))
 
 
 @lru_cache(KEPT_PROGRAMS)
