@@ -121,10 +121,7 @@ class CheckpointFolder:
                 warnings.warn(f"{error} The checkpoint before it is taken.", stacklevel=2)
                 damaged = error
                 continue
-            if document.get("kind") != "checkpoint":
-                raise FileFormatError(
-                    f"{self._path(step)} expected a checkpoint, got a model. Name another folder."
-                )
+            _check_document(self._path(step), document)
             self._step, self._best = step, document["best"]
             return document, arrays
         if damaged is not None:
@@ -212,6 +209,36 @@ class CheckpointFolder:
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:010}.safetensors"
+
+
+def _check_document(path: Path, document: dict[str, Any]) -> None:
+    """Raise unless a file's document is a checkpoint's, every part of its type."""
+    if document.get("kind") != "checkpoint":
+        raise FileFormatError(f"{path} expected a checkpoint, got a model. Name another folder.")
+    history, best = document.get("history"), document.get("best")
+    remembered = document.get("callbacks")
+    fits = (
+        isinstance(document.get("step"), int)
+        and isinstance(document.get("stopped"), bool)
+        and isinstance(document.get("identity"), dict)
+        and isinstance(document["identity"].get("seed"), int)
+        and isinstance(best, dict)
+        and all(isinstance(best.get(name), int | float) for name in ("loss", "step") if best)
+        and isinstance(history, dict)
+        and all(isinstance(v, list) and all(_is_number(x) for x in v) for v in history.values())
+        and len({len(values) for values in history.values()}) <= 1
+        and isinstance(remembered, list)
+        and all(isinstance(each, dict) and "callback" in each for each in remembered)
+    )
+    if not fits:
+        raise FileFormatError(
+            f"{path} expected a checkpoint as Lamina writes it, got one with parts missing or of "
+            "other types. Name another folder."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _moment(run: Run) -> tuple[int, int, bool]:
