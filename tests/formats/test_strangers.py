@@ -126,7 +126,7 @@ def little_memory(monkeypatch):
     yield
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20_000_000  # of 50; those who pack less tightly may unpack to ten
+    assert peak < 20_000_000  # of 50; ten are what 50 kB may unpack to
 
 
 def bomb(head, size):
@@ -200,14 +200,10 @@ def test_a_parquet_file_of_one_value(tmp_path, monkeypatch):
         read(path)
 
 
-def test_a_table_with_many_columns(tmp_path):
-    """Columns are read, as many as memory has room for; what is no table at all is told early."""
+def test_a_table_with_a_million_columns(tmp_path):
     path = tmp_path / "a.csv"
-    names = ",".join(f"c{i}" for i in range(20_000))
-    path.write_text(f"{names}\n{','.join(['1'] * 20_000)}\n")
-    assert read(path).X.shape == (1, 20_000)
-    path.write_text(f"{names}\n{','.join(['1'] * 19_999)}\n")
-    with pytest.raises(FileFormatError, match="expected 20000 cells in every row"):
+    path.write_text(f"{','.join(['c'] * 1_000_000)}\n{','.join(['1'] * 1_000_000)}\n")
+    with pytest.raises(FileFormatError, match="at most 100,000 columns, got 1,000,000"):
         read(path)
 
 
