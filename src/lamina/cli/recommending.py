@@ -317,7 +317,7 @@ def recommend(
     else:
         found = estimator.similar_items(estimator._items.read(similar_to), n)
     if out is None:
-        _print(found, estimator.users_[:NAMES_COMPARED])
+        _print(found, estimator.users_[:NAMES_COMPARED].tolist())
         return
     _write(out, iter([found.to_frame()]))
     show.line("saved", f"{out}: {counted(len(found), 'list')} of up to {counted(n, 'item')}")

@@ -92,6 +92,7 @@ class CheckpointFolder:
         self._writing: Future[None] | None = None
         self._step, self._time = 0, time.monotonic()
         self._kept: tuple[int, int, bool] | None = None
+        self._told = False
         self._best: dict[str, Any] = {}
         self._probe()
 
@@ -188,14 +189,16 @@ class CheckpointFolder:
         self._writing = self._writer.submit(self._write, document, arrays)
 
     def _finish(self) -> None:
-        """Wait for the last file; where it could not be written, say so and let training go on."""
+        """Wait for the last file; where it could not be written, say so once and go on."""
         if self._writing is None:
             return
         try:
             self._writing.result()
+            self._told = False
         except InputError as error:
-            warnings.warn(f"No checkpoint was written: {error} Training goes on.", stacklevel=2)
-            self._kept = None
+            if not self._told:
+                warnings.warn(f"No checkpoint was written: {error} Training goes on.", stacklevel=2)
+            self._kept, self._told = None, True
         self._writing = None
 
     def _write(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
