@@ -157,7 +157,9 @@ class CheckpointFolder:
         if self._writing is not None and not self._writing.done():
             return
         late = seconds is not None and time.monotonic() - self._time >= seconds
-        if late or (every is not None and run.steps_taken - self._step >= every):
+        if not late and (every is None or run.steps_taken - self._step < every):
+            return
+        if int(run.state.batch) < run.source.steps_per_epoch:  # else the epoch is about to end
             self._keep(run)
 
     def after_epoch(self, run: Run) -> None:
