@@ -1,96 +1,165 @@
 """What checkpoints cost: training with one every 100 steps beside the same training without.
 
 ``python -m benchmarks.checkpoints``: runs taken in turns, A B A B …, the ratio of their medians, by
-the clock and by the processor's time of all threads, which other programs disturb less.
+the clock; and the share of a run's CPU time, of all threads, that checkpoints take to copy, hash
+and write, which other programs on the machine hardly disturb.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.interleave import Ratio, interleaved
 
 STEPS = 100
-CASES: dict[str, tuple[str, dict[str, Any], tuple[int, ...], int]] = {
-    "perceptron 784-256-128-10": (
+
+
+@dataclass
+class Training:
+    """A network and its data.
+
+    Parameters
+    ----------
+    title : str
+        For the table.
+    estimator : str
+        Its name in `lamina`.
+    settings : dict
+        Its parameters, ``batch_size`` and ``max_epochs`` among them.
+    sample : tuple of int
+        One sample's shape.
+    rows : int
+        How many there are, drawn at random.
+    """
+
+    title: str
+    estimator: str
+    settings: dict[str, Any]
+    sample: tuple[int, ...]
+    rows: int
+    found: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Return the steps of a run."""
+        return self.settings["max_epochs"] * -(-self.rows // self.settings["batch_size"])
+
+    def measure(self, rounds: int) -> tuple[str, ...]:
+        """Return the row of the table."""
+        rng = np.random.default_rng(0)
+        self.data = (
+            rng.normal(size=(self.rows, *self.sample)).astype(np.float32),
+            np.arange(self.rows) % 10,
+        )
+        self.shares: list[float] = []
+        measures = {"without": lambda: self.fit(None), "with": self.fit_keeping}
+        seconds = interleaved(measures, rounds, warm_ups=1)
+        clock = Ratio.of(seconds["with"], seconds["without"])
+        shares = self.shares[1:]
+        return (
+            self.title,
+            f"{self.found['weights']:,}",
+            f"{self.found['bytes'] / 1e6:.1f}",
+            f"{self.found['files']} in {self.steps:,}",
+            f"{1000 * median(seconds['without']) / self.steps:.2f}",
+            *clock.cells,
+            f"{median(shares):.1%}",
+            f"{min(shares):.1%} – {max(shares):.1%}",
+        )
+
+    def fit(self, checkpoint: Any) -> float:
+        """Return the seconds of a run, its last checkpoint included."""
+        import lamina
+        from lamina.estimators.persistence import flatten
+
+        network = getattr(lamina, self.estimator)(
+            **self.settings, random_state=0, checkpoint=checkpoint
+        )
+        began = time.perf_counter()
+        network.fit(*self.data)
+        taken = time.perf_counter() - began
+        self.found["weights"] = sum(W.size for W in flatten(network.weights_).values())
+        return taken
+
+    def fit_keeping(self) -> float:
+        """Return the seconds of a run with checkpoints, and note how many and how large."""
+        import lamina
+
+        with TemporaryDirectory() as folder:
+            every = lamina.Checkpoint(folder, every_steps=STEPS, every_seconds=None, keep=10**6)
+            began, used = time.process_time(), []
+            with timed("_keep", used), timed("_write", used):
+                taken = self.fit(every)
+            self.shares.append(sum(used) / (time.process_time() - began))
+            files = list(Path(folder).glob("step-*"))
+            self.found |= {"files": len(files), "bytes": files[0].stat().st_size}
+            return taken
+
+
+@contextmanager
+def timed(method: str, used: list[float]) -> Iterator[None]:
+    """Note the CPU time of the thread that runs a method of `CheckpointFolder`, each time."""
+    from lamina.formats.checkpoints import CheckpointFolder
+
+    plain = getattr(CheckpointFolder, method)
+
+    def measured(*arguments: Any) -> None:
+        began = time.thread_time()
+        plain(*arguments)
+        used.append(time.thread_time() - began)
+
+    with patch.object(CheckpointFolder, method, measured):
+        yield
+
+
+TRAININGS = (
+    Training(
+        "perceptron 784-256-128-10",
         "MLPClassifier",
-        {"hidden": (256, 128), "batch_size": 128, "max_epochs": 8},
+        {"hidden": (256, 128), "batch_size": 128, "max_epochs": 6},
         (784,),
-        38_400,
+        25_600,
     ),
-    "perceptron 784-1024-1024-10": (
+    Training(
+        "perceptron 784-1024-1024-10",
         "MLPClassifier",
-        {"hidden": (1024, 1024), "batch_size": 128, "max_epochs": 4},
+        {"hidden": (1024, 1024), "batch_size": 128, "max_epochs": 2},
         (784,),
-        19_200,
+        12_800,
     ),
-    "convolutional, 32 and 64 filters": (
+    Training(
+        "convolutional, 32 and 64 filters",
         "ConvClassifier",
         {"batch_size": 64, "max_epochs": 2},
         (28, 28, 1),
-        9_600,
+        6_400,
     ),
-}
-"""Estimator, settings, a sample's shape, rows."""
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure each case and print a table."""
-    import lamina
-    from lamina.estimators.persistence import flatten
-
     parser = argparse.ArgumentParser("python -m benchmarks.checkpoints", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", help="cases whose names hold this")
+    parser.add_argument("--only", default="", help="networks whose titles hold this")
     chosen = parser.parse_args(arguments)
-    header = ("network", "weights", "file, MB", "files of steps", "ms a step", "with / without")
-    print("|", " | ".join((*header, "min – max", "CPU time", "min – max")), "|")
+    header = ("network", "weights", "file, MB", "files in steps", "ms a step", "with / without")
+    print("|", " | ".join((*header, "min – max", "share of CPU", "min – max")), "|")
     print("|" + "---|" * 9)
-    for case, (name, settings, shape, rows) in CASES.items():
-        if chosen.only and chosen.only not in case:
-            continue
-        rng = np.random.default_rng(0)
-        X, y = rng.normal(size=(rows, *shape)).astype(np.float32), np.arange(rows) % 10
-        steps = settings["max_epochs"] * -(-rows // settings["batch_size"])
-        kept: dict[str, Any] = {"files": 0, "bytes": 0, "weights": 0}
-
-        def fit(checkpoint: Any) -> float:
-            """Return the seconds of a run, its last checkpoint included, and note the CPU's."""
-            network = getattr(lamina, name)(**settings, random_state=0, checkpoint=checkpoint)
-            began, used = time.perf_counter(), time.process_time()
-            network.fit(X, y)
-            taken = time.perf_counter() - began
-            busy["without" if checkpoint is None else "with"].append(time.process_time() - used)
-            kept["weights"] = sum(W.size for W in flatten(network.weights_).values())
-            return taken
-
-        def keeping() -> float:
-            with TemporaryDirectory() as folder:
-                every = lamina.Checkpoint(folder, every_steps=STEPS, every_seconds=None, keep=10**6)
-                taken = fit(every)
-                files = list(Path(folder).glob("step-*"))
-                kept.update(files=len(files), bytes=files[0].stat().st_size)
-                return taken
-
-        busy: dict[str, list[float]] = {"without": [], "with": []}
-        measures: dict[str, Callable[[], float]] = {"without": lambda: fit(None), "with": keeping}
-        found = interleaved(measures, chosen.rounds, warm_ups=1)
-        wall = Ratio.of(found["with"], found["without"])
-        used = Ratio.of(busy["with"][1:], busy["without"][1:])
-        print(
-            f"| {case} | {kept['weights']:,} | {kept['bytes'] / 1e6:.1f} | {kept['files']} of "
-            f"{steps:,} | {1000 * median(found['without']) / steps:.2f} | "
-            f"{' | '.join((*wall.cells, *used.cells))} |",
-            flush=True,
-        )
+    for training in TRAININGS:
+        if chosen.only in training.title:
+            print("|", " | ".join(training.measure(chosen.rounds)), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ import numpy as np
 from lamina.errors import FileFormatError
 from lamina.formats.model_file import read_model
 
-ROWS, BATCH, EPOCHS_A_KILL = 1500, 8, 5
+ROWS, BATCH, EPOCHS_A_KILL = 1500, 8, 6
+MOST_STEPS = 4 * ROWS // BATCH
 POLL, WRITE = 0.0002, 0.003
 """Seconds from one look at the folder to the next, and about as many as writing a file takes."""
 
@@ -63,6 +64,18 @@ def wait_for_draft(process: subprocess.Popen[bytes], folder: Path) -> None:
     """Return as soon as a file is being written, or the process has ended."""
     while process.poll() is None and not drafts(folder):
         time.sleep(POLL)
+
+
+def wait(process: subprocess.Popen[bytes], folder: Path, seconds: float) -> None:
+    """Return after so many seconds, sooner if most of the epochs for a kill are over."""
+    until, far = time.monotonic() + seconds, newest(folder) + MOST_STEPS
+    while process.poll() is None and time.monotonic() < until and newest(folder) < far:
+        time.sleep(POLL)
+
+
+def newest(folder: Path) -> int:
+    """Return the step of the newest checkpoint, told by its name."""
+    return max((int(path.stem[5:]) for path in folder.glob("step-*")), default=0)
 
 
 def stop_within_write(process: subprocess.Popen[bytes], folder: Path, rng: random.Random) -> None:
@@ -108,15 +121,15 @@ def difference(one: Path, other: Path) -> str | None:
 
 def killed(folder: Path, out: Path, kills: int, seed: int, startup: float) -> tuple[int, int]:
     """Kill `train` so often and look at the folder; return the kills, and those in a write."""
-    rng, newest, in_writes = random.Random(seed), 0, 0
+    rng, before, in_writes = random.Random(seed), 0, 0
     for number in range(1, kills + 1):
-        process, wait = start(folder, out, kills), rng.uniform(0, startup)
+        process, seconds = start(folder, out, kills), rng.uniform(0, startup)
         if number % 2:
             stop_within_write(process, folder, rng)
-            moment = "within a write"
+            moment = "within a write        "
         else:
-            time.sleep(wait)
-            moment = f"after {wait:.2f} s"
+            wait(process, folder, seconds)
+            moment = f"{seconds:5.2f} s or some epochs"
         process.kill()
         if process.wait() == 0:
             print("The run ended before it was killed: more epochs are needed.")
@@ -126,9 +139,9 @@ def killed(folder: Path, out: Path, kills: int, seed: int, startup: float) -> tu
         print(
             f"kill {number:2}: {moment}; checkpoints at {left}, {len(cut)} half-written", flush=True
         )
-        if max(left, default=0) < newest:
-            raise FileFormatError(f"The checkpoint at step {newest} is gone.")
-        newest = max(left, default=0)
+        if newest(folder) < before:
+            raise FileFormatError(f"The checkpoint at step {before} is gone.")
+        before = newest(folder)
     return kills, in_writes
 
 

@@ -154,6 +154,13 @@ def test_evaluate_and_predict_ratings(models, lamina):
         ("fit u.data --model ratings --target y", "--target expected a labelled data set"),
         ("fit u.data --model ratings --hidden 3", "--hidden expected a model that has it"),
         ("fit u.data --model ratings --rank 400", "rank expected at most 20"),
+        ("fit u.data --model ratings --alpha 2", r"--alpha .*\(als, sgd, cg\), got bayes"),
+        ("fit u.data --model ratings --epochs 2", r"--epochs .*\(sgd, bpr\), got bayes"),
+        ("fit u.data --model ratings --solver sgd --iterations 2", "--iterations .* got sgd"),
+        ("fit u.data --model implicit --solver als --epochs 2", "--epochs .* got als"),
+        ("evaluate m.safetensors u.data --at 16", "--at expected .* at most 15; got 16"),
+        ("evaluate m.safetensors u.data --at 99999999999999999999", "--at expected lengths"),
+        ("evaluate shop.safetensors twice.csv", "got 1 row that repeats .* --duplicates sum"),
         ("fit u.data --model rating", "Did you mean 'ratings'"),
         ("fit iris --model mlp --rank 3", "--rank expected a model that has it, got MLP"),
         ("fit empty.data --model implicit", "got an empty file"),
@@ -163,11 +170,34 @@ def test_evaluate_and_predict_ratings(models, lamina):
 def test_refusals_are_one_sentence(models, lamina, monkeypatch, command, message):
     monkeypatch.chdir(models[0])
     (models[0] / "empty.data").touch()
+    (models[0] / "twice.csv").write_text("user_id,item_id\n1,thing 9\n1,thing 9\n")
     outcome = lamina(*command.split(), *(["--quiet"] if command.startswith("fit") else []))
     assert outcome.status == 2
     assert re.search(message, outcome.err)
     assert outcome.err.count("\n") == 1
     assert outcome.out == "" or "data" in outcome.out
+
+
+def test_a_user_with_a_like_name_is_proposed(lamina, tmp_path):
+    users, items = np.divmod(np.arange(40), 5)
+    frame = pd.DataFrame({"user": [f"anna{u}" for u in users], "item": items})
+    frame.iloc[:-2].to_csv("named.csv", index=False)
+    fit = "fit named.csv --model implicit --rank 2 --iterations 2 --test-fraction 0 --quiet -o m"
+    assert lamina(*fit.split()).status == 0
+    found = lamina("recommend", "m", "--user", "ana3", "-n", 2).out
+    assert re.search(r"nothing is known of user ana3: .*Did\s+you\s+mean\s+'anna3'\?", found, re.S)
+    saved = lamina("recommend", "m", "--user", "anna7", "-n", 1, "--out", "list.csv").out
+    assert "1 list of up to 1 item\n" in saved
+
+
+def test_ratings_off_the_scale_are_told(models, lamina, tmp_path):
+    folder, _ = models
+    Path("off.data").write_text("1\t1\t3\t0\n2\t2\t50\t0\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        outcome = lamina("evaluate", folder / "m.safetensors", "off.data")
+    assert outcome.status == 0
+    assert outcome.err.count("1 of 2 ratings lie outside the scale from 1 to 5") == 1
 
 
 def test_pairs_that_repeat_are_one_before_any_is_held_out(lamina, tmp_path):

@@ -1,5 +1,6 @@
 """Runs that are killed go on as if nothing had happened."""
 
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from numpy.testing import assert_array_equal
 
 from lamina import CharacterModel, Checkpoint, MLPClassifier, load
 from lamina.errors import FileFormatError, InputError
+from lamina.formats.model_file import write_model
 from lamina.training.callbacks import Callback, EarlyStopping, MetricsFile
 
 X = np.random.default_rng(0).normal(size=(700, 5)).astype(np.float32)
@@ -58,6 +60,19 @@ def test_a_run_that_died_goes_on_bit_for_bit(blocks, whole, tmp_path):
     with pytest.raises(KilledError):
         MLPClassifier(**kept, callbacks=[KilledAt(blocks)]).fit(X, Y)
     same(MLPClassifier(**kept).fit(X, Y), whole)
+
+
+def test_a_run_goes_on_in_the_middle_of_an_epoch(tmp_path):
+    settings = {**SETTINGS, "batch_size": 2, "max_epochs": 2}
+    through = MLPClassifier(**settings).fit(X, Y)
+    settings["checkpoint"] = Checkpoint(tmp_path, every_steps=100)
+    with pytest.raises(KilledError):
+        MLPClassifier(**settings, callbacks=[KilledAt(1)]).fit(X, Y)
+    until = time.monotonic() + 60
+    while not (kept := [path.stem for path in tmp_path.glob("step-*")]):  # still being written
+        assert time.monotonic() < until
+    assert kept == ["step-0000000256"]
+    same(MLPClassifier(**settings).fit(X, Y), through)
 
 
 def test_a_finished_run_is_not_gone_through_again(whole, tmp_path):
@@ -146,19 +161,86 @@ def test_a_damaged_checkpoint_leaves_the_one_before_it(damage, whole, tmp_path):
         MLPClassifier(**kept).fit(X, Y)
 
 
+def test_a_damaged_one_does_not_count_among_those_kept(tmp_path):
+    validation = (X[:100], Y[::-1][:100])  # nothing to learn: the best is early
+
+    def fit(*callbacks, **more):
+        model = MLPClassifier(**SETTINGS, learning_rate=0.1, callbacks=callbacks, **more)
+        return model.fit(X, Y, validation_data=validation)
+
+    through = fit()
+    assert np.argmin(through.history_["val_loss"]) == 0
+    fit(checkpoint=Checkpoint(tmp_path, keep=9))
+    first, second, third, newest = sorted(tmp_path.glob("step-*"))
+    newest.write_bytes(b"")
+    for path in (first, third):
+        path.unlink()
+    with pytest.warns(UserWarning, match="before it"), pytest.raises(KilledError):
+        fit(KilledAt(2), checkpoint=Checkpoint(tmp_path, keep=1))
+    until = time.monotonic() + 60
+    while second.exists():  # until the third has been written, after which it is not needed
+        assert time.monotonic() < until
+    with pytest.warns(UserWarning, match="before it"):
+        same(fit(checkpoint=Checkpoint(tmp_path, keep=1)), through)
+
+
+def test_nothing_is_written_twice(whole, tmp_path, monkeypatch):
+    written = []
+
+    def noting(path, document, arrays):
+        written.append(path.name)
+        write_model(path, document, arrays)
+
+    monkeypatch.setattr("lamina.formats.checkpoints.write_model", noting)
+    for folder, every in (("epochs", None), ("steps", 100)):
+        checkpoint = Checkpoint(tmp_path / folder, every_steps=every, every_seconds=None)
+        same(MLPClassifier(**SETTINGS, checkpoint=checkpoint).fit(X, Y), whole)
+        assert len(written) == len(set(written)) >= 4
+        written.clear()
+
+
 def test_a_folder_that_cannot_be_written_to_is_told_before_training(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="expected a place that can be written to"):
         MLPClassifier(**SETTINGS, checkpoint=tmp_path / "file" / "run").fit(X, Y)
 
 
-def test_a_full_disk_does_not_end_the_run(whole, tmp_path, monkeypatch):
-    def full(*_):
-        raise InputError("run1 expected a place that can be written to, got: No space left.")
+class FullDisk:
+    """Stands for `os.fsync`: says that the disk is full from the n-th file on."""
 
-    monkeypatch.setattr("lamina.formats.checkpoints.write_model", full)
-    with pytest.warns(UserWarning, match="No checkpoint was written: .* No space left"):
-        same(MLPClassifier(**SETTINGS, checkpoint=tmp_path).fit(X, Y), whole)
+    def __init__(self, files):
+        self.left = files
+
+    def __call__(self, number):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_does_not_end_the_run(whole, tmp_path, monkeypatch):
+    """It is told once, nothing half-written stays, and the run goes on from what is there."""
+    monkeypatch.setattr("lamina.formats.files.os.fsync", FullDisk(2))
+    kept = {**SETTINGS, "checkpoint": tmp_path}
+    with pytest.warns(UserWarning, match="No checkpoint was written: .*No space left") as told:
+        same(MLPClassifier(**kept).fit(X, Y), whole)
+    assert len(told) == 1
+    monkeypatch.undo()
+    assert sorted(path.name[:5] for path in tmp_path.iterdir()) == ["step-", "step-"]
+    seen = []
+    same(MLPClassifier(**kept, callbacks=[seen.append]).fit(X, Y), whole)
+    assert [record["epoch"] for record in seen] == [3, 4]
+
+
+def test_a_full_disk_does_not_end_the_run_for_its_metrics(whole, tmp_path, monkeypatch):
+    class Full(MetricsFile):
+        def on_start(self, run):
+            super().on_start(run)
+            self.path = Path("/dev/full")
+
+    if not Path("/dev/full").exists():
+        pytest.skip("a full disk is /dev/full")
+    with pytest.warns(UserWarning, match="are not written to /dev/full: No space left"):
+        same(MLPClassifier(**SETTINGS, callbacks=[Full(tmp_path / "f.jsonl")]).fit(X, Y), whole)
 
 
 def test_metrics_go_on_where_they_were(whole, tmp_path):

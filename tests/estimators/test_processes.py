@@ -51,7 +51,8 @@ def press_control_c(record):
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 X = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
 y = (X[:, 0] > 0).astype(int)
-model = MLPClassifier(hidden=(8,), max_epochs=500, callbacks=[press_control_c], random_state=0)
+settings = {"hidden": (8,), "max_epochs": 500, "random_state": 0, "checkpoint": "run1"}
+model = MLPClassifier(**settings, callbacks=[press_control_c])
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     model.fit(X, y)
@@ -62,4 +63,5 @@ print(len(model.history_["loss"]), caught[0].message, model.predict(X).shape)
 def test_control_c_keeps_a_usable_model(in_new_process):
     printed = in_new_process(INTERRUPTED)
     assert printed.startswith("2 Training was interrupted in epoch 3 of 500")
+    assert "goes on from run1 (lamina fit … --resume run1)" in printed
     assert printed.strip().endswith("(500,)")

@@ -234,7 +234,7 @@ REFUSED = {
     ),
     "too many triples": (TruncatedSVD(n_components=5), np.ones((9, 4)), "n_features = 4; got 5"),
     "no triples": (TruncatedSVD(n_components=0), EYE, "n_components expected a whole number"),
-    "NaN": (TruncatedSVD(), EYE * np.nan, "Input X contains NaN"),
+    "NaN": (TruncatedSVD(), EYE * np.nan, r"Input X contains NaN\. Fill .* rows out\.$"),
     "NaN and sparse": (TruncatedSVD(), sp.csr_array(EYE * np.nan), "Input X contains NaN"),
     "no rows": (TruncatedSVD(), EYE[:0], "Found array with 0 sample"),
     "loss": (NonnegativeFactorization(loss="kl"), EYE, "loss expected one of frobenius"),

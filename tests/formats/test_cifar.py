@@ -308,7 +308,7 @@ def test_a_truncated_archive_is_named(tmp_path):
     path = write_tar(tmp_path / "cifar-10-binary.tar.gz", batches("binary"))
     path.write_bytes(path.read_bytes()[:-2000])
     assert is_cifar(path)
-    with pytest.raises(FileFormatError, match="not a whole tar archive"):
+    with pytest.raises(FileFormatError, match="expected a whole gzip file"):
         read_cifar(path)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lamina.cli import show, training
-from lamina.errors import InputError, check_choice, check_number
+from lamina.errors import InputError, check_choice, check_number, did_you_mean
 from lamina.estimators.factorization import USERS_AT_ONCE, Factorization
 from lamina.estimators.iterations import progress_bar
 from lamina.estimators.ratings import RatingFactorization
@@ -26,6 +26,35 @@ if TYPE_CHECKING:
 
 MODELS = {"ratings": "RatingFactorization", "implicit": "ImplicitFactorization"}
 """Estimators by the name of their family."""
+
+NAMES_COMPARED = 20_000
+"""So many users' names are looked through for one like a name that is not known."""
+
+TAKEN = {
+    "bayes": {"iterations"},
+    "als": {"iterations", "alpha", "exponent"},
+    "sgd": {"max_epochs", "learning_rate", "batch_size", "alpha", "exponent"},
+    "cg": {"iterations", "alpha", "exponent", "unobserved_weight", "regularization"},
+    "bpr": {"max_epochs", "learning_rate", "batch_size", "regularization", "exponent"},
+}
+"""Which settings each solver looks at; ``exact`` and the ``als`` of implicit take those of cg."""
+
+
+def check_taken(name: str, settings: dict[str, Any]) -> None:
+    """Raise for the first setting that the solver would not look at."""
+    solver = settings.get("solver") or {"ratings": "bayes", "implicit": "cg"}[name]
+    alike = "cg" if name == "implicit" and solver in ("exact", "als") else solver
+    if alike not in TAKEN:
+        return  # the estimator lists those that there are
+    of_solvers = set().union(*TAKEN.values())
+    for setting in sorted(of_solvers - TAKEN[alike]):
+        if settings.get(setting) is not None:
+            option = setting.replace("max_epochs", "epochs").replace("_", "-")
+            takers = [other for other, taken in TAKEN.items() if setting in taken]
+            raise InputError(
+                f"--{option} expected a solver that looks at it ({', '.join(takers)}), got "
+                f"{solver}. Leave it out or choose another --solver."
+            )
 
 
 def columns_named(
@@ -84,6 +113,7 @@ def fit(
     seed : int
         Of the split.
     """
+    check_taken(name, settings)
     frame: Any = read_all_pairs(files, columns)
     data = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     named = frame_columns(frame, columns)
@@ -146,7 +176,12 @@ def _as_taken(frame: Any, named: Sequence[Any]) -> str:
     return ", ".join(f"{what} {name}" for what, name in words)
 
 
-def _merged(data: str, frame: Any, how: str) -> Any:
+def _merged(
+    data: str,
+    frame: Any,
+    how: str,
+    remedy: str = "Say what to do: --duplicates sum, mean or last.",
+) -> Any:
     """Return interactions in which no pair of user and item comes twice.
 
     Parameters
@@ -157,6 +192,8 @@ def _merged(data: str, frame: Any, how: str) -> Any:
         Users, items, and perhaps values.
     how : {"error", "sum", "mean", "last"}
         What becomes of the values; without any, the sum is how often a pair came.
+    remedy : str
+        What the user can do about them.
     """
     check_choice("--duplicates", how, DUPLICATES)
     pair = list(frame.columns[:2])
@@ -165,8 +202,9 @@ def _merged(data: str, frame: Any, how: str) -> Any:
         return frame
     if how == "error":
         raise InputError(
-            f"{data} expected each pair of a user and an item once, got {repeated:,} rows that "
-            "repeat an earlier one. Say what to do: --duplicates sum, mean or last."
+            f"{data} expected each pair of a user and an item once, got {repeated:,} "
+            f"{'row that repeats' if repeated == 1 else 'rows that repeat'} an earlier one. "
+            f"{remedy}"
         )
     if how == "sum" and len(frame.columns) == 2:
         frame = frame.assign(count=1.0)
@@ -180,16 +218,17 @@ def _merged(data: str, frame: Any, how: str) -> Any:
 def headline(estimator: Factorization, held_out: pd.DataFrame) -> str:
     """Return the figures that matter: errors of ratings, or how good lists of ten are."""
     if isinstance(estimator, RatingFactorization):
-        found = estimator.evaluate(held_out)
-        return (
-            f"RMSE {found['rmse']:.4f}, mean |error| {found['mae']:.4f} on "
-            f"{found['ratings']:,.0f} ratings"
-        )
+        return _errors(estimator.evaluate(held_out))
     found = estimator.rank_figures(held_out)
     return (
         f"NDCG@10 {found['ndcg@10']:.4f}, recall@10 {found['recall@10']:.4f} for "
         f"{found['users']:,.0f} users"
     )
+
+
+def _errors(found: dict[str, float]) -> str:
+    ratings = f"{found['ratings']:,.0f} ratings"
+    return f"RMSE {found['rmse']:.4f}, mean |error| {found['mae']:.4f} on {ratings}"
 
 
 def _report(estimator: Any) -> None:
@@ -207,12 +246,18 @@ def _report(estimator: Any) -> None:
 
 def evaluate(estimator: Factorization, model: Path, data: str, at: Sequence[int] | None) -> None:
     """Print a saved model's figures on held-out interactions."""
-    frame = read_pairs(data, estimator.columns)
+    if at is not None:
+        check_number("--at", max(at), at_least=1, at_most=len(estimator.items_), whole=True)
+    frame: Any = read_pairs(data, estimator.columns)
+    if at is not None or not isinstance(estimator, RatingFactorization):
+        frame = frame[frame_columns(frame, estimator.columns)]
+        remedy = "Delete them, or fit the model with --duplicates sum, mean or last."
+        frame = _merged(data, frame, estimator.duplicates, remedy)
     show.line("model", f"{model}: {type(estimator).__name__}")
     show.line("data", f"{data}: {len(frame):,} interactions")
     if isinstance(estimator, RatingFactorization):
         found = estimator.evaluate(frame)
-        show.line("result", headline(estimator, frame))
+        show.line("result", _errors(found))
         if found["unknown"]:
             show.line("unknown", f"{found['unknown']:,.0f} with a user or item not in training")
         if at is None:
@@ -273,10 +318,10 @@ def recommend(
     else:
         found = estimator.similar_items(estimator._items.read(similar_to), n)
     if out is None:
-        _print(found)
+        _print(found, estimator.users_[:NAMES_COMPARED].tolist())
         return
     _write(out, iter([found.to_frame()]))
-    show.line("saved", f"{out}: {len(found):,} lists of up to {n} items")
+    show.line("saved", f"{out}: {counted(len(found), 'list')} of up to {counted(n, 'item')}")
 
 
 def _recommend_all(
@@ -296,10 +341,17 @@ def _recommend_all(
                 print(frame.to_csv(index=False, header=number == 0), end="")
             return
         _write(out, frames())
-    show.line("saved", f"{out}: lists of up to {n} items for {total:,} users")
+    lists = f"lists of up to {counted(n, 'item')} for {counted(total, 'user')}"
+    show.line("saved", f"{out}: {lists}")
 
 
-def _print(found: Recommendations) -> None:
+def counted(n: int, noun: str) -> str:
+    """Return ``"1 list"`` or ``"1,000 lists"``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _print(found: Recommendations, users: Sequence[Any] = ()) -> None:
+    """Print lists; for one whom nothing is known of, the nearest of ``users``."""
     for each in found:
         rows = [
             [rank, item, f"{score:.4g}"]
@@ -308,7 +360,9 @@ def _print(found: Recommendations) -> None:
         if found.kind == "item":
             title, last = f"like item {each.query}", "cosine"
         elif each.popular:
+            near = did_you_mean(each.query, map(str, users)) if isinstance(each.query, str) else ""
             title = f"nothing is known of user {each.query}: the most popular items"
+            title += near and f".{near}"
             last = "users"
         else:
             title, last = f"for user {each.query}", "score"
@@ -347,6 +401,8 @@ def positions(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+    if not all(
+        part.isascii() and part.isdigit() and len(part) < 10 and int(part) for part in parts
+    ):
         raise InputError(f"--at expected lengths of lists like 10,20,50; got {text!r}.")
     return tuple(int(part) for part in np.unique(np.array(parts, np.int64)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,9 +237,23 @@ class RatingFactorization(Factorization):
         dict
             ``"rmse"`` and ``"mae"``; ``"ratings"``, how many; ``"unknown"``, how many of them have
             a user or an item that was not there in training.
+
+        Warns
+        -----
+        UserWarning
+            For ratings outside the scale.
         """
         self._check_fitted()
         pairs, values = self._measured(X, y)
+        outside = int(np.sum((values < self.scale_[0]) | (values > self.scale_[1])))
+        if outside and self.clip:
+            lowest, highest = self.scale_
+            warnings.warn(
+                f"{outside:,} of {len(values):,} ratings lie outside the scale from {lowest:g} to "
+                f"{highest:g} that was trained on; predictions lie within. Are they of one kind?",
+                UserWarning,
+                stacklevel=2,
+            )
         error = values - self.predict(pairs)
         rows, cols = self._pair_codes(pairs)
         return {

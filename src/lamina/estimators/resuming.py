@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from lamina.estimators.base import NetworkEstimator
     from lamina.training.loop import Run
 
-NOT_OF_THE_RUN = ("checkpoint", "verbose", "random_state")
-"""Parameters that may differ when a run goes on; its seed is in the checkpoint."""
+NOT_OF_THE_RUN = ("checkpoint", "verbose", "random_state", "callbacks")
+"""Parameters that may differ when a run goes on; its seed is in the checkpoint, and what callbacks
+remember, which `lamina.training.snapshots.resume` compares."""
 
 
 class Resumption:

@@ -97,13 +97,16 @@ def check_dense_or_sparse(estimator: Any, X: Any, *, reset: bool) -> Any:
 
 @contextmanager
 def _as_input_error() -> Iterator[None]:
-    """Raise scikit-learn's complaints about input as ours, in its words."""
+    """Raise scikit-learn's complaints about input as ours, in its words but for its advice."""
     try:
         yield
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(str(error)) from None
+        text = str(error)
+        if " contains NaN" in text:  # what follows recommends other estimators
+            text = f"{text.splitlines()[0]} Fill such entries in, or leave their rows out."
+        raise InputError(text) from None
 
 
 def _is_clean(X: Any) -> bool:

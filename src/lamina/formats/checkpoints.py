@@ -93,6 +93,7 @@ class CheckpointFolder:
         self._writing: Future[None] | None = None
         self._step, self._time = 0, time.monotonic()
         self._kept: tuple[int, int, bool] | None = None
+        self._told = False
         self._best: dict[str, Any] = {}
         if is_first_process():
             self._probe()
@@ -125,10 +126,7 @@ class CheckpointFolder:
                 warnings.warn(f"{error} The checkpoint before it is taken.", stacklevel=2)
                 damaged = error
                 continue
-            if document.get("kind") != "checkpoint":
-                raise FileFormatError(
-                    f"{self._path(step)} expected a checkpoint, got a model. Name another folder."
-                )
+            _check_document(self._path(step), document)
             self._step, self._best = step, document["best"]
             return document, arrays
         if damaged is not None:
@@ -163,7 +161,9 @@ class CheckpointFolder:
         if self._writing is not None and not self._writing.done():
             return
         late = seconds is not None and time.monotonic() - self._time >= seconds
-        if late or (every is not None and run.steps_taken - self._step >= every):
+        if not late and (every is None or run.steps_taken - self._step < every):
+            return
+        if int(run.state.batch) < run.source.steps_per_epoch:  # else the epoch is about to end
             self._keep(run)
 
     def after_epoch(self, run: Run) -> None:
@@ -197,14 +197,16 @@ class CheckpointFolder:
         self._writing = self._writer.submit(self._write, document, arrays)
 
     def _finish(self) -> None:
-        """Wait for the last file; where it could not be written, say so and let training go on."""
+        """Wait for the last file; where it could not be written, say so once and go on."""
         if self._writing is None:
             return
         try:
             self._writing.result()
+            self._told = False
         except InputError as error:
-            warnings.warn(f"No checkpoint was written: {error} Training goes on.", stacklevel=2)
-            self._kept = None
+            if not self._told:
+                warnings.warn(f"No checkpoint was written: {error} Training goes on.", stacklevel=2)
+            self._kept, self._told = None, True
         self._writing = None
 
     def _write(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -218,6 +220,36 @@ class CheckpointFolder:
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:010}.safetensors"
+
+
+def _check_document(path: Path, document: dict[str, Any]) -> None:
+    """Raise unless a file's document is a checkpoint's, every part of its type."""
+    if document.get("kind") != "checkpoint":
+        raise FileFormatError(f"{path} expected a checkpoint, got a model. Name another folder.")
+    history, best = document.get("history"), document.get("best")
+    remembered = document.get("callbacks")
+    fits = (
+        isinstance(document.get("step"), int)
+        and isinstance(document.get("stopped"), bool)
+        and isinstance(document.get("identity"), dict)
+        and isinstance(document["identity"].get("seed"), int)
+        and isinstance(best, dict)
+        and all(isinstance(best.get(name), int | float) for name in ("loss", "step") if best)
+        and isinstance(history, dict)
+        and all(isinstance(v, list) and all(_is_number(x) for x in v) for v in history.values())
+        and len({len(values) for values in history.values()}) <= 1
+        and isinstance(remembered, list)
+        and all(isinstance(each, dict) and "callback" in each for each in remembered)
+    )
+    if not fits:
+        raise FileFormatError(
+            f"{path} expected a checkpoint as Lamina writes it, got one with parts missing or of "
+            "other types. Name another folder."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _moment(run: Run) -> tuple[int, int, bool]:

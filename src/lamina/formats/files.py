@@ -1,16 +1,23 @@
-"""What readers and writers share: writing all or nothing, and the errors common to them."""
+"""What readers and writers share: bounded unpacking, writing all or nothing, common errors."""
 
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, cast
 
 from lamina.errors import FileFormatError, InputError, did_you_mean
+
+ALWAYS_UNPACKED, MOST_EXPANSION = 256 << 20, 200
+"""Bytes that any file may unpack to, and how many for each of its own beyond that.
+
+Deflate turns a megabyte of the right kind into a gigabyte; data sets into some dozens."""
 
 
 @contextmanager
@@ -27,6 +34,65 @@ def reading(path: Path) -> Iterator[None]:
             f"{path} expected a file that can be read, got: {error.strerror or error}. "
             f"Check the path.{nearest_beside(path)}"
         ) from error
+
+
+def check_expansion(subject: object, unpacked: int, packed: int, remedy: str) -> None:
+    """Raise if a file of ``packed`` bytes unpacks, or claims to, to more than data ever do."""
+    most = max(ALWAYS_UNPACKED, MOST_EXPANSION * packed)
+    if unpacked > most:
+        raise FileFormatError(
+            f"{subject} expected at most {most:,} bytes from its {packed:,} compressed ones, got "
+            f"more. It is damaged, or made to fill memory. {remedy}"
+        )
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a gzip file's content, only so much of it as `check_expansion` allows."""
+    with reading(path), path.open("rb") as raw, gzip.open(raw) as stream:
+        yield cast(IO[bytes], _Bounded(stream, path))
+
+
+class _Bounded(io.BufferedIOBase):
+    """What a gzip file holds, until that is too much."""
+
+    def __init__(self, stream: gzip.GzipFile, path: Path):
+        self._stream, self._path, self._packed = stream, path, path.stat().st_size
+        self._most = max(ALWAYS_UNPACKED, MOST_EXPANSION * self._packed)
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes, at the price of unpacking it again."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read bytes; never reserve memory for more than there may be."""
+        left = self._most + 1 - self._stream.tell()
+        return self._checked(
+            self._stream.read(left if size is None or size < 0 else min(size, left))
+        )
+
+    def read1(self, size: int = -1) -> bytes:
+        """Read bytes, as few as come at once."""
+        return self._checked(self._stream.read1(size))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        self._stream.seek(min(offset, self._most + 1), whence)
+        self._checked(b"")
+        return self._stream.tell()
+
+    def tell(self) -> int:
+        """Tell the place."""
+        return self._stream.tell()
+
+    def _checked(self, content: bytes) -> bytes:
+        remedy = "If you trust it, unpack it first."
+        check_expansion(self._path, self._stream.tell(), self._packed, remedy)
+        return content
 
 
 @contextmanager

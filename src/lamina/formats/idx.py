@@ -6,7 +6,6 @@ http://yann.lecun.com/exdb/mnist/ ("File formats"). Files may be compressed by g
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from lamina.errors import FileFormatError, InputError, check_choice
 from lamina.formats.dataset import Dataset
-from lamina.formats.files import reading
+from lamina.formats.files import reading, unpacked
 
 # The magic's third byte names the type of the numbers.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -44,9 +43,11 @@ def read_idx_array(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     with reading(path), path.open("rb") as raw:
-        compressed = raw.read(2) == _GZIP_MAGIC
-        raw.seek(0)
-        return _parse(path, gzip.open(raw) if compressed else raw)
+        if raw.read(2) != _GZIP_MAGIC:
+            raw.seek(0)
+            return _parse(path, raw)
+    with unpacked(path) as stream:
+        return _parse(path, stream)
 
 
 def read_idx(path: str | Path, part: str | None = None) -> Dataset:
@@ -94,7 +95,7 @@ def has_test_part(path: str | Path) -> bool:
     return all(_folder_images(Path(path), part) is not None for part in _PARTS)
 
 
-def _parse(path: Path, stream: IO[bytes] | gzip.GzipFile) -> np.ndarray:
+def _parse(path: Path, stream: IO[bytes]) -> np.ndarray:
     """Return the array that ``stream`` holds: header, exactly as many bytes as it says, the end."""
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:

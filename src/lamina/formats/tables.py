@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import csv
-import gzip
+import io
 import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from lamina.errors import FileFormatError, InputError, did_you_mean
 from lamina.formats.dataset import Dataset
-from lamina.formats.files import reading, written_whole
+from lamina.formats.files import check_expansion, reading, unpacked, written_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+_MOST_COLUMNS = 100_000  # each costs pandas 2.5 kB and some 50 µs
+_LONGEST_LINE = 1 << 26  # characters
 # From a quote that opens a cell to the one that closes it, doubled quotes between them.
 _QUOTED = re.compile(r'(?<![^,;\t\r\n])"(?:[^"]|"")*"?')
 
@@ -144,9 +146,10 @@ def _check_rows(path: Path, suffix: str) -> str:
 
     pandas would pad or shift a row of another width in silence.
     """
-    open_text = gzip.open if _compression(suffix) else open
+    opened = unpacked(path) if _compression(suffix) else path.open("rb")
     # A byte that is not UTF-8 passes as a surrogate, so that its line can be counted.
-    with open_text(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+    told: Any = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
+    with opened as content, io.TextIOWrapper(content, **told) as text:
         delimiter = "\t" if suffix.startswith(".tsv") else _delimiter(text.read(1 << 16))
         text.seek(0)
         rows = csv.reader(_utf8_lines(path, text), delimiter=delimiter)
@@ -182,9 +185,14 @@ def _delimiter(start: str) -> str:
     return max(",;\t", key="".join(header).count)
 
 
-def _utf8_lines(path: Path, text: Iterable[str]) -> Iterator[str]:
-    """Yield lines, decoded with surrogateescape, as long as each was UTF-8."""
-    for number, line in enumerate(text, start=1):
+def _utf8_lines(path: Path, text: IO[str]) -> Iterator[str]:
+    """Yield lines, decoded with surrogateescape, as long as each was UTF-8 and no novel."""
+    for number, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
+        if len(line) == _LONGEST_LINE:
+            raise FileFormatError(
+                f"{path} expected lines of less than {_LONGEST_LINE:,} characters, got a longer "
+                f"one in line {number}. Is it a table at all?"
+            )
         if not line.isascii() and (wrong := re.search("[\udc80-\udcff]", line)):
             raise FileFormatError(
                 f"{path} expected text in UTF-8, got the byte 0x{ord(wrong[0]) - 0xDC00:02x} in "
@@ -206,8 +214,12 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
         check_header(path, file.schema_arrow.names)
+        cells = 8 * file.metadata.num_rows * file.metadata.num_columns
+        check_expansion(path, cells, len(content), "If its data are yours, write them as CSV.")
         frame = file.read().to_pandas()
-    except (pyarrow.ArrowException, OSError) as error:  # OSError: a damaged page
+    except FileFormatError:
+        raise
+    except Exception as error:  # Arrow, and pandas' metadata within the file, raise their own
         raise FileFormatError(
             f"{path} expected a Parquet file, got: {error} Write or download it again."
         ) from error
@@ -216,7 +228,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def check_header(path: Path, names: list[str]) -> None:
-    """Raise unless a table's columns have names of their own."""
+    if len(names) > _MOST_COLUMNS:
+        raise FileFormatError(
+            f"{path} expected at most {_MOST_COLUMNS:,} columns, got {len(names):,}. So wide a "
+            "matrix reads in no time from a .npz: np.savez(path, X=X, y=y)."
+        )
     if any("\0" in name for name in names):
         raise FileFormatError(
             f"{path} expected a header of column names, got binary data. Is it a table at all?"

@@ -199,10 +199,10 @@ def _count(path: Path, said: dict[str, tuple[str, int]], name: str) -> int | Non
     if name not in said:
         return None
     value, number = said[name]
-    if not (value.isascii() and value.isdigit() and int(value) >= 1):
+    if not (value.isascii() and value.isdigit() and len(value) <= 18 and int(value) >= 1):
         raise FileFormatError(
-            f"{path} expected {name} to be a whole number of at least 1, got {value!r} in line "
-            f"{number}. Mend the header."
+            f"{path} expected {name} to be a whole number of at least 1, got {value[:40]!r} in "
+            f"line {number}. Mend the header."
         )
     return int(value)
 

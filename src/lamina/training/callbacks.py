@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,10 +175,18 @@ class MetricsFile(Callback):
             ) from error
 
     def on_epoch(self, run: Run, record: Record) -> None:
-        """Add a line."""
-        if is_first_process():
+        """Add a line; where that cannot be written, say so and let training go on."""
+        if not is_first_process():
+            return
+        try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(record))
+        except OSError as error:
+            warnings.warn(
+                f"Figures of epochs are not written to {self.path}: {error.strerror or error}. "
+                "Training goes on.",
+                stacklevel=2,
+            )
 
 
 def _line(record: Record) -> str:

@@ -90,9 +90,18 @@ def resume(run: Run, document: dict[str, Any], arrays: dict[str, np.ndarray]) ->
             f"The checkpoint expected a run with the callbacks {', '.join(had) or 'none'}, got "
             f"{', '.join(got) or 'none'}. Give those that it was made with."
         )
-    run.go_on_from(like(run.state, arrays, "state"))
-    run.stopped = bool(document["stopped"])
+    state = like(run.state, arrays, "state")
+    if min(state.epoch, state.batch, state.step) < 0:
+        raise FileFormatError("The checkpoint expected a place in the data, got one before them.")
+    run.go_on_from(state)
+    run.stopped = document["stopped"]
     run.history = {name: list(values) for name, values in document["history"].items()}
     for i, callback in enumerate(remembering):
         of_it = partial(like, arrays=arrays, prefix=f"callbacks/{i}")
-        callback.remember(run, document["callbacks"][i], of_it)
+        try:
+            callback.remember(run, document["callbacks"][i], of_it)
+        except LookupError as error:
+            raise FileFormatError(
+                f"The checkpoint expected what {had[i]} remembers, got none of {error}. "
+                "It was written by another version of it."
+            ) from error
