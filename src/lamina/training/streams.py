@@ -184,7 +184,7 @@ def _joined(shares: list, rows: int) -> Rows:
     at = 0
     while True:
         for into, part in zip(whole, share, strict=True):
-            if into is not None:
+            if into is not None and part is not None:
                 into[at : at + len(part)] = part
         at += len(share.X)
         if not shares:
