@@ -77,7 +77,8 @@ class EncodedPieces:
         """Return rows out of a window as the network takes them."""
         if not self._late:
             return rows
-        return rows._replace(X=self.estimator._matrix(rows.X, reset=False))
+        with named(lambda: self.stream.source):
+            return rows._replace(X=self.estimator._matrix(rows.X, reset=False))
 
     @property
     def _late(self) -> bool:
