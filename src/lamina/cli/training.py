@@ -158,7 +158,9 @@ def train(estimator: Any, path: Path, *data: Any, **others: Any) -> None:
         if not hasattr(estimator, "weights_"):  # it had not begun
             raise
         estimator.save(path)
-        raise type(error)(f"{error} The model as trained before that is saved in {path}.") from None
+        failed = type(error)(f"{error} The model as trained before that is saved in {path}.")
+        failed.exit_status = 1  # type: ignore
+        raise failed from None
 
 
 def _saved_what_there_is(estimator: Any, path: Path, error: DivergenceError) -> DivergenceError:

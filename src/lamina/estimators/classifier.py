@@ -114,8 +114,8 @@ class Classifier(NetworkEstimator):
     def _class_weights(self, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
             return weight
-        by_class = self._by_class(np.bincount(targets, minlength=len(self.classes_)))
-        of_sample = by_class[targets]
+        counted = None if self._multilabel else np.bincount(targets, minlength=len(self.classes_))
+        of_sample = self._by_class(counted)[targets]
         total = of_sample if weight is None else of_sample * weight
         return validation.check_weights(total, len(targets), self._dtype)
 
