@@ -9,7 +9,17 @@ from lamina.cli import training
 
 RNG = np.random.default_rng(0)
 N = 800
-SMALL = ("--hidden", "8", "--batch-size", "16", "--epochs", "4", "--quiet", "--learning-rate", "0.01")
+SMALL = (
+    "--hidden",
+    "8",
+    "--batch-size",
+    "16",
+    "--epochs",
+    "4",
+    "--quiet",
+    "--learning-rate",
+    "0.01",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -235,7 +235,9 @@ def test_what_streams_cannot_do_is_said():
             estimator.fit(given, **others)
         assert not hasattr(estimator, "weights_")
     clf = MLPClassifier(**SETTINGS, encoder=ArrayEncoder()).fit(data)
-    with pytest.raises(InputError, match="X .ndarray.: ArrayEncoder expected X with 5 columns"):
+    with pytest.raises(InputError, match=r"X .ndarray.: ArrayEncoder expected X with 5 columns"):
         clf.predict(stream(X[:, :4]))
-    with pytest.raises(InputError, match="rows 0 to .*got 7 as well"):
+    with pytest.raises(InputError, match=r"rows 0 to .*got 7 as well"):
         clf.evaluate(stream(X, target=np.where(np.arange(N) == 3, 7, Y)))
+    with pytest.raises(InputError, match="expected an array or a stream, got generator"):
+        clf.predict(row for row in X)

@@ -1,4 +1,4 @@
-"""Streams from disk: what they hold is what a reader would return, in pieces; bad rows are named."""
+"""Streams from disk: what they hold is what a reader returns, in pieces; bad rows are named."""
 
 import numpy as np
 import pandas as pd
@@ -108,7 +108,7 @@ def test_targets_and_the_sample_are_bounded(folder, monkeypatch):
     assert max(map(len, targets)) <= 100
     sample = data.sample
     assert 800 <= sample.X.nbytes < 800 + 5 * X[0].nbytes
-    rows = [np.flatnonzero((X == row).all(axis=1))[0] for row in sample.X]
+    rows = [np.flatnonzero((row == X).all(axis=1))[0] for row in sample.X]
     assert rows == sorted(rows)  # in the order of the file, with their own targets
     assert_array_equal(sample.y, Y[rows])
     assert rows != list(range(len(rows)))
@@ -220,4 +220,8 @@ def test_how_much_memory_a_source_takes(folder):
     assert bytes_once_read(folder / "img") == 7 * 5 * 6 * 3 * 5
     assert bytes_once_read(folder / "t.parquet") > N * 4 * 4
     assert bytes_once_read(folder / "gone") == 0
-    assert [only_streams(folder / name) for name in ("arrays", "parts", "img")] == [True, True, False]
+    assert [only_streams(folder / name) for name in ("arrays", "parts", "img")] == [
+        True,
+        True,
+        False,
+    ]
