@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import descent, factorization, memory, networks, prediction, startup
+from benchmarks import descent, factorization, memory, networks, prediction, startup, streaming
 from benchmarks.case import Case, Options
 from benchmarks.interleave import apart
 from benchmarks.machine import Neighbours, machine
@@ -26,6 +26,7 @@ CASES: dict[str, Case] = {
             prediction.CASE,
             descent.CASE,
             *factorization.CASES,
+            streaming.CASE,
         ),
         key=lambda case: case.name,
     )

@@ -174,7 +174,7 @@ def estimator_of(name: str, settings: dict[str, Any]) -> Any:
 
 
 def train(estimator: Any, path: Path, *data: Any, **others: Any) -> None:
-    """Fit, and save the last good weights if that diverges."""
+    """Fit, and save what was trained if that diverges or the data cannot be read on."""
     from lamina.cache import use_compilation_cache
 
     use_compilation_cache()
@@ -182,6 +182,13 @@ def train(estimator: Any, path: Path, *data: Any, **others: Any) -> None:
         estimator.fit(*data, **others)
     except DivergenceError as error:
         raise _saved_what_there_is(estimator, path, error) from None
+    except InputError as error:
+        if not hasattr(estimator, "weights_"):  # it had not begun
+            raise
+        estimator.save(path)
+        failed = type(error)(f"{error} The model as trained before that is saved in {path}.")
+        failed.exit_status = 1  # type: ignore
+        raise failed from None
 
 
 def _saved_what_there_is(estimator: Any, path: Path, error: DivergenceError) -> DivergenceError:

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 
 from lamina.errors import InputError, check_number
-from lamina.estimators import by_parts, streaming, validation
+from lamina.estimators import by_parts, validation
 from lamina.estimators.contract import Estimator
 from lamina.estimators.resuming import Resumption
+from lamina.estimators.weighing import Weighing
 from lamina.formats.checkpoints import Checkpoint
-from lamina.formats.streams import Stream
 from lamina.functions.losses import LOSSES, Loss, loss
 from lamina.functions.penalties import penalty
 from lamina.layers.layer import Layer, Shape, Weights, in_order
@@ -42,7 +42,6 @@ from lamina.training.state import TrainingState, fresh_state, no_totals
 if TYPE_CHECKING:
     import optax
 
-    from lamina.estimators.weighing import Weighing
     from lamina.formats.encoders import Encoder
     from lamina.inspection.plan import Plan
     from lamina.models.backbone import Backbone
@@ -191,9 +190,13 @@ class NetworkEstimator(Estimator):
         """Go once over all targets and weights of a stream; learn what targets are if ``learn``."""
         raise NotImplementedError
 
-    def _learn_of_first(self, y: Any, classes: Any) -> Weighing:
+    def _learn_of_first(self, y: Any, classes: Any) -> None:
         """Learn what targets are from the first of many batches."""
         raise NotImplementedError
+
+    def _batch_weighing(self) -> Weighing:
+        """Return how the rows of batches are weighed, of which nothing is known before."""
+        return Weighing(None, 1.0, self._dtype)
 
     def _usual_loss(self, targets: np.ndarray) -> str:
         raise NotImplementedError
@@ -534,9 +537,9 @@ class NetworkEstimator(Estimator):
         """Return scores (n, K), or the loss's probabilities of them."""
         self._check_fitted()
         link = self.loss_ if probabilities else None
-        if isinstance(X, Stream):
+        if by_parts.come_by_parts(X, None):
             with computing_in(self.precision):
-                return streaming.scores_of(self, X, link)
+                return by_parts.scores(self, X, link)
         matrix = self._matrix(X, reset=False)
         with computing_in(self.precision):
             return scores(self._computed, self.weights_, self.statistics_, matrix, link)

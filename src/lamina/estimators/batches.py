@@ -16,7 +16,6 @@ import numpy as np
 
 from lamina.errors import InputError
 from lamina.estimators.streaming import MANY, by_minibatches, held_out
-from lamina.estimators.weighing import Weighing
 from lamina.formats.streams import Part, checked_weights
 from lamina.training.iterables import IterableSource
 from lamina.training.loop import Run
@@ -51,10 +50,10 @@ def prepare_batches(
     first = batch_of(raw)
     continuing = estimator.warm_start and hasattr(estimator, "weights_")
     X = estimator._matrix(first.X, reset=not continuing)
-    weighing = Weighing(None, 1.0, estimator._dtype)
     if not continuing:
         estimator.input_shape_ = X.shape[1:]
-        weighing = estimator._learn_of_first(first.y, classes)
+        estimator._learn_of_first(first.y, classes)
+    weighing = estimator._batch_weighing()
     targets = estimator._known_targets(first.y)
     estimator.target_names_ = None
     validation = held_out(estimator, validation_data)
@@ -109,6 +108,8 @@ def batch_of(raw: Any) -> Part:
         )
     X: Any
     X, y, *others = (a if hasattr(a, "iloc") or a is None else np.asarray(a) for a in raw)
+    if np.ndim(X) == 0:
+        raise InputError(f"A batch expected rows, got X={X!r}.")
     weight = others[0] if others else None
     if weight is not None:
         weight = checked_weights(weight)

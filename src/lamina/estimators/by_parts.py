@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.errors import InputError
 from lamina.estimators.batches import are_batches, prepare_batches, rows_in_order
-from lamina.estimators.streaming import in_order, prepare_stream
+from lamina.estimators.streaming import in_order, prepare_stream, scores_of
 from lamina.formats.streams import Stream
 from lamina.training.loop import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lamina.estimators.base import NetworkEstimator
+    from lamina.functions.losses import Loss
 
 
 def come_by_parts(X: Any, y: Any) -> bool:
@@ -41,7 +44,18 @@ def parts(estimator: NetworkEstimator, X: Any, sample_weight: Any) -> Iterable[t
     return in_order(estimator, X) if isinstance(X, Stream) else rows_in_order(estimator, X)
 
 
-def _check_takes(estimator: NetworkEstimator, sample_weight: Any) -> None:
+def scores(estimator: NetworkEstimator, X: Any, link: Loss | None) -> np.ndarray:
+    """Return the scores of a stream's rows, or what ``link`` makes of them."""
+    _check_takes(estimator)
+    if not isinstance(X, Stream):
+        raise InputError(
+            f"predict expected an array or a stream, got {type(X).__name__}. Predict batch by "
+            "batch, or use lamina.formats.stream."
+        )
+    return scores_of(estimator, X, link)
+
+
+def _check_takes(estimator: NetworkEstimator, sample_weight: Any = None) -> None:
     if not estimator._streams:
         raise InputError(
             f"{type(estimator).__name__} expected arrays X and y, got data that come piece by "

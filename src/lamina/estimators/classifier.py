@@ -114,8 +114,8 @@ class Classifier(NetworkEstimator):
     def _class_weights(self, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
             return weight
-        by_class = self._by_class(np.bincount(targets, minlength=len(self.classes_)))
-        of_sample = by_class[targets]
+        counted = None if self._multilabel else np.bincount(targets, minlength=len(self.classes_))
+        of_sample = self._by_class(counted)[targets]
         total = of_sample if weight is None else of_sample * weight
         return validation.check_weights(total, len(targets), self._dtype)
 
@@ -169,7 +169,7 @@ class Classifier(NetworkEstimator):
         mean = by_class @ weights / counts.sum()
         return Weighing(None if self.class_weight is None else by_class, mean, self._dtype)
 
-    def _learn_of_first(self, y: Any, classes: Any) -> Weighing:
+    def _learn_of_first(self, y: Any, classes: Any) -> None:
         labels = validation.check_labels(y)
         if classes is None and labels.ndim == 1:
             raise InputError(
@@ -177,6 +177,8 @@ class Classifier(NetworkEstimator):
                 "got none. Pass classes=[...] to fit, or use lamina.formats.stream."
             )
         self._learn_classes(labels if labels.ndim == 2 else np.asarray(classes))
+
+    def _batch_weighing(self) -> Weighing:
         by_class = None if self.class_weight is None else self._by_class(None)
         return Weighing(by_class, 1.0, self._dtype)
 

@@ -116,14 +116,13 @@ class Regressor(NetworkEstimator):
             self._learn_scale(mean, squares / n)
         return weighing
 
-    def _learn_of_first(self, y: Any, classes: Any) -> Weighing:
+    def _learn_of_first(self, y: Any, classes: Any) -> None:
         if classes is not None:
             raise InputError(
                 f"{type(self).__name__} expected values and no classes, got {classes!r}. "
                 "Leave classes out."
             )
         self._fit_targets(y)
-        return Weighing(None, 1.0, self._dtype)
 
     def _known_targets(self, y: Any) -> np.ndarray:
         return self._encode(validation.check_values(y))

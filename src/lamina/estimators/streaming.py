@@ -67,7 +67,7 @@ class EncodedPieces:
 
     def encoded(self, part: Part) -> Rows:
         """Return rows that were read, as they are kept."""
-        X = part.X if self._late else self.estimator._matrix(part.X, reset=False)
+        X = part.X if self.late else self.estimator._matrix(part.X, reset=False)
         if not self.targets:
             return Rows(X, None, None)
         y = self.estimator._known_targets(part.y)
@@ -75,12 +75,14 @@ class EncodedPieces:
 
     def finish(self, rows: Rows) -> Rows:
         """Return rows out of a window as the network takes them."""
-        if not self._late:
+        if not self.late:
             return rows
-        return rows._replace(X=self.estimator._matrix(rows.X, reset=False))
+        with named(lambda: self.stream.source):
+            return rows._replace(X=self.estimator._matrix(rows.X, reset=False))
 
     @property
-    def _late(self) -> bool:
+    def late(self) -> bool:
+        """Whether rows are kept as they are stored."""
         return self.stream.kind != "table"
 
 
@@ -186,6 +188,6 @@ def _source(pieces: EncodedPieces, X: np.ndarray, seed: int) -> StreamSource:
     batch = min(estimator.batch_size or 128, len(pieces.stream))
     convolves = estimator.network_.convolves
     steps = 1 if convolves else steps_in(BLOCK_BYTES, X.nbytes // rows * batch)
-    kept = sum(a.nbytes for a in pieces.encoded(pieces.stream.sample) if a is not None)
+    kept = pieces.stream.sample.X.nbytes if pieces.late else X.nbytes
     window = max(1, WINDOW_BYTES * rows // max(kept, 1))
     return StreamSource(pieces, batch, steps, window, seed=seed)

@@ -21,7 +21,7 @@ from lamina.functions.losses import Loss
 from lamina.functions.penalties import Penalty
 from lamina.layers.layer import Layer, Weights
 from lamina.placement import spread
-from lamina.training.batches import Source, bucket, pad_rows
+from lamina.training.batches import Block, Source, bucket, pad_rows
 from lamina.training.callbacks import Callback, Record
 from lamina.training.divergence import first_overflow
 from lamina.training.interrupt import interruptible
@@ -239,10 +239,6 @@ class Run:
                     self._end_epoch()
                 if self.recorder is not None:
                     self.recorder.at_end(self)
-        except InputError:  # of the data, in the middle of a stream: what was trained is kept
-            if self.recorder is not None:
-                self.recorder.at_end(self)
-            raise
         finally:
             for callback in started:
                 callback.on_end(self)
@@ -260,7 +256,7 @@ class Run:
         self._began = time.perf_counter()
         pending = None
         batch = int(self.state.batch)
-        for block in self.source.blocks(self.epoch, batch):
+        for block in self._blocks(batch):
             planned = 1 if block.order is None else len(block.order)
             rates = self._rates(batch + np.arange(planned)).astype(self.dtype)
             arguments = self._settings, rates, *block
@@ -276,6 +272,15 @@ class Run:
                 break
         if pending is not None:
             self._report(*pending)
+
+    def _blocks(self, batch: int) -> Iterator[Block]:
+        """Yield the epoch's blocks; where the data cannot be read on, what was trained is kept."""
+        try:
+            yield from self.source.blocks(self.epoch, batch)
+        except InputError:
+            if self.recorder is not None:
+                self.recorder.at_end(self)
+            raise
 
     def _report(self, report: Any, again: tuple | None) -> None:
         """Wait for a block to end, check it, and tell the callbacks.

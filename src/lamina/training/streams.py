@@ -20,7 +20,7 @@ import numpy as np
 from lamina.training.ahead import ahead
 from lamina.training.batches import BLOCK_STEPS, Block, pad_rows
 
-WINDOW_BYTES = 64 << 20
+WINDOW_BYTES = 32 << 20
 """A window holds about so many bytes; two or three are in memory at once."""
 
 BLOCK_BYTES = 16 << 20
@@ -184,7 +184,7 @@ def _joined(shares: list, rows: int) -> Rows:
     at = 0
     while True:
         for into, part in zip(whole, share, strict=True):
-            if into is not None:
+            if into is not None and part is not None:
                 into[at : at + len(part)] = part
         at += len(share.X)
         if not shares:

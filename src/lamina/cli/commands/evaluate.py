@@ -18,6 +18,9 @@ def evaluate(
         str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
+    stream: Annotated[
+        bool, typer.Option(help="Read the data piece by piece, as in lamina fit --stream.")
+    ] = False,
     series_id: Annotated[
         str | None,
         typer.Option(help="The column of a row's series; as in training if left out."),
@@ -36,7 +39,7 @@ def evaluate(
     """Measure a saved model: loss and accuracy, by class; or errors and R²."""
     from lamina.cache import use_compilation_cache
     from lamina.cli import data as sources
-    from lamina.cli import measure, show, training
+    from lamina.cli import measure, show, streaming, training
     from lamina.cli import reading as readings
     from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
@@ -66,16 +69,23 @@ def evaluate(
         return
     training.check_predicts(estimator)
     names = estimator.target_names_
-    dataset = sources.read_labelled(
-        data,
-        target or (names[0] if names else None),
-        part="test" if has_test_part(data) else None,
-        size=sources.size_for(estimator, data, size),
-        skip_bad=skip_bad,
-        reading=readings.as_trained(estimator, data, series_id, time),
-    )
-    dataset = readings.as_model_takes(estimator, dataset)
-    figures = estimator.evaluate(dataset.X, dataset.y)
+    if stream:
+        streaming.refuse_others({"skip_bad": skip_bad, "series_id": series_id, "time": time})
+        target = target or (names[0] if names else None)
+        dataset = streaming.as_dataset(streaming.for_model(estimator, data, target, size))
+        figures = estimator.evaluate(dataset.X)
+    else:
+        streaming.notice(data)
+        dataset = sources.read_labelled(
+            data,
+            target or (names[0] if names else None),
+            part="test" if has_test_part(data) else None,
+            size=sources.size_for(estimator, data, size),
+            skip_bad=skip_bad,
+            reading=readings.as_trained(estimator, data, series_id, time),
+        )
+        dataset = readings.as_model_takes(estimator, dataset)
+        figures = estimator.evaluate(dataset.X, dataset.y)
     show.line("model", f"{model}: {type(estimator).__name__}")
     show.line("data", f"{dataset.source}: {len(dataset):,} rows")
     show.line("result", measure.headline(estimator, dataset))

@@ -59,6 +59,13 @@ def fit(
     drop: Annotated[list[str] | None, _data(help="A column to leave out; may be repeated.")] = None,
     size: Annotated[str | None, _data(help="Resize a folder's images: HEIGHTxWIDTH.")] = None,
     skip_bad: Annotated[bool, _data(help="Skip unreadable images, and count them.")] = False,
+    stream: Annotated[
+        bool,
+        _data(
+            help="Read the data from disk as they are trained on, as they may be larger than the "
+            "memory: Parquet, .npy, a folder of these or of images."
+        ),
+    ] = False,
     image_shape: Annotated[
         str | None,
         _data(help="What rows of numbers are: HEIGHTxWIDTHxCHANNELS."),
@@ -229,7 +236,7 @@ def fit(
 ) -> None:
     """Train a network, or a model of users and items, on a file and save it."""
     from lamina.cli import data as sources
-    from lamina.cli import measure, show, training
+    from lamina.cli import measure, show, streaming, training
     from lamina.cli import reading as readings
 
     show.warnings_as_lines()
@@ -265,6 +272,17 @@ def fit(
     of_rows = {"target": target, "test": test, "validation": validation, "drop": drop}
     of_rows |= {"size": size, "skip_bad": skip_bad, "series_id": series_id, "text": text}
     of_rows |= {"unknown": unknown, "sound": sound, "frame": frame, "hop": hop, "bands": bands}
+    if stream:
+        others = of_pairs | {"generate_level": generate_level, "forecast": forecast, "time": time}
+        others |= {"exogenous": exogenous, "series_shape": series_shape}
+        streaming.refuse_others(
+            of_rows | others, but=("target", "test", "validation", "drop", "size")
+        )
+        streaming.fit(
+            data, MODELS, model, task, test, test_fraction, validation, settings, path,
+            target=target, drop=drop, size=sources.image_size(size),
+        )  # fmt: skip
+        return
     if model in FACTORIZATIONS:
         others = {"generate_level": generate_level, "forecast": forecast, "exogenous": exogenous}
         del of_rows["test"]
@@ -293,6 +311,7 @@ def fit(
         "skip_bad": skip_bad,
         "reading": told,
     }
+    streaming.notice(data)
     if model == "transfer" and size is None:
         reading["size"] = training.size_for_backbone(data, backbone)
     train, held_out = sources.train_and_test(data, target, test, test_fraction, seed, **reading)

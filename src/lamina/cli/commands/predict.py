@@ -26,6 +26,9 @@ def predict(
         str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
+    stream: Annotated[
+        bool, typer.Option(help="Read the data piece by piece, as in lamina fit --stream.")
+    ] = False,
     series_id: Annotated[
         str | None,
         typer.Option(help="The column of a row's series; as in training if left out."),
@@ -46,7 +49,7 @@ def predict(
 
     from lamina.cache import use_compilation_cache
     from lamina.cli import reading as readings
-    from lamina.cli import show, training
+    from lamina.cli import show, streaming, training
     from lamina.cli.data import size_for
     from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
@@ -77,15 +80,23 @@ def predict(
     training.refuse("a model that forecasts", type(estimator).__name__, horizon=horizon)
     training.check_predicts(estimator)
     readings.treat_unknown(estimator, unknown)
-    dataset = read(
-        data,
-        part="test" if has_test_part(data) else None,
-        size=size_for(estimator, data, size),
-        skip_bad=skip_bad,
-        reading=readings.as_trained(estimator, data, series_id, time),
-    )
-    dataset = readings.as_model_takes(estimator, dataset)
-    unseen = getattr(getattr(estimator, "encoder_", None), "unseen", lambda X: {})(dataset.X)
+    unseen: dict[str, int] = {}
+    if stream:
+        streaming.refuse_others({"skip_bad": skip_bad, "series_id": series_id, "time": time})
+        dataset = streaming.as_dataset(
+            streaming.for_model(estimator, data, None, size), targets=False
+        )
+    else:
+        streaming.notice(data)
+        dataset = read(
+            data,
+            part="test" if has_test_part(data) else None,
+            size=size_for(estimator, data, size),
+            skip_bad=skip_bad,
+            reading=readings.as_trained(estimator, data, series_id, time),
+        )
+        dataset = readings.as_model_takes(estimator, dataset)
+        unseen = getattr(getattr(estimator, "encoder_", None), "unseen", lambda X: {})(dataset.X)
     for column, count in unseen.items():
         if count:
             print_to_stderr(f"column {column!r}: {count} rows hold a value not seen in training.")
