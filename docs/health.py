@@ -267,8 +267,8 @@ def dense_stack_of_great_weights(seed):
 
 @case("dense", "learning rate too high")
 def dense_with_a_rate_times_100(seed):
-    """Train by Adam at 0.1."""
-    return fitted(mlp(learning_rate=0.1), digits(), seed)
+    """Train by Adam at 0.1, throughout."""
+    return fitted(mlp(learning_rate=0.1, schedule="constant"), digits(), seed)
 
 
 @case("dense", "learning rate too high")
@@ -381,8 +381,9 @@ def convolutions_on_pixels_to_255(seed):
 
 @case("convolutional", "learning rate too high")
 def convolutions_with_a_rate_times_100(seed):
-    """Train by AdamW at 0.3."""
-    return fitted(conv(learning_rate=0.3, batch_norm=False), digits(), seed)
+    """Train by AdamW at 0.3, throughout."""
+    model = conv(learning_rate=0.3, batch_norm=False, schedule="constant")
+    return fitted(model, digits(), seed)
 
 
 @case("convolutional", "dead units", where="conv_0")
@@ -430,8 +431,9 @@ def recurrent_state_that_explodes(seed):
 
 @case("recurrent", "learning rate too high", data="japanese-vowels")
 def recurrent_with_a_rate_times_100(seed):
-    """Train by Adam at 0.3."""
-    return fitted(recurrent(learning_rate=0.3), vowels(), seed, 320)
+    """Train by Adam at 0.3, throughout and without clipping."""
+    model = recurrent(learning_rate=0.3, schedule="constant", clip_norm=None)
+    return fitted(model, vowels(), seed, 320)
 
 
 @case("recurrent", "shuffled labels", data="japanese-vowels")
@@ -483,6 +485,12 @@ def recurrent_state_that_is_forgotten(seed):
 def linear_digits(seed):
     """Fit digits by L-BFGS."""
     return fitted(LinearClassifier(), digits(), seed)
+
+
+@case("linear")
+def linear_digits_by_descent(seed):
+    """Fit digits by stochastic gradients at their usual rate."""
+    return fitted(LinearClassifier(optimizer="sgd", max_epochs=30), digits(), seed)
 
 
 @case("linear")

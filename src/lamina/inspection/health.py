@@ -42,6 +42,7 @@ CAUSES = (
     "dead units",
     "saturated units",
     "vanishing gradient",
+    "unmoved layer",
     "rank collapse",
     "learning rate too low",
     "class collapse",

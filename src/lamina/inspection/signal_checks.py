@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lamina.inspection.evidence import Evidence
-from lamina.inspection.signals import remaining, signals, through_time
+from lamina.inspection.signals import hidden, remaining, signals, through_time
+from lamina.inspection.training_checks import MOST_DEAD
 from lamina.inspection.verdicts import NOTICE, PROBLEM, Verdict
-from lamina.layers.pointwise import Activation
 from lamina.layers.recurrent import Recurrent
 
-MOST_DEAD = 0.5
-"""He et al. 2015 count on half of the units being on for a row; a unit off for all rows is lost."""
 MOST_SATURATED = 0.5
 """Glorot and Bengio 2010, section 3: layers that saturate stop what is below them from learning."""
 LEAST_LEFT, MOST_GROWN = 1e-3, 1e3
@@ -31,7 +29,7 @@ NOT_LEARNED = 0.7
 
 def dead(evidence: Evidence) -> Iterator[Verdict]:
     """Layers in which most units are off for every row."""
-    for signal in _hidden(evidence):
+    for signal in hidden(evidence):
         share = signal.dead
         if share is not None and share > MOST_DEAD:
             yield Verdict(
@@ -47,7 +45,7 @@ def dead(evidence: Evidence) -> Iterator[Verdict]:
 
 def saturated(evidence: Evidence) -> Iterator[Verdict]:
     """Layers in which most outputs stand at an asymptote, where the slope is next to zero."""
-    for signal in _hidden(evidence):
+    for signal in hidden(evidence):
         share = signal.saturated
         if share is not None and share > MOST_SATURATED:
             yield Verdict(
@@ -121,7 +119,7 @@ def collapse(evidence: Evidence) -> Iterator[Verdict]:
     if evidence.data is None:
         return
     several = evidence.loss.target == "classes" and evidence.outputs > 3
-    for signal in _hidden(evidence):
+    for signal in hidden(evidence):
         if signal.dead == 1:
             continue
         share, directions = signal.varying()
@@ -138,18 +136,6 @@ def collapse(evidence: Evidence) -> Iterator[Verdict]:
             f"above {LEAST_VARYING if share < LEAST_VARYING else FEWEST_DIRECTIONS:g}",
             "Take fewer layers, init='auto', or BatchNorm between them.",
         )
-
-
-def _hidden(evidence: Evidence):
-    """Return the signals of all layers that shape it, but the scores."""
-    if evidence.data is None:
-        return []
-    shaping = [
-        signal
-        for signal in signals(evidence.data.trace)
-        if signal.trace.weights or isinstance(signal.layer, Activation) or signal.activation
-    ]
-    return shaping[:-1]
 
 
 def _unlearned(evidence: Evidence) -> bool:

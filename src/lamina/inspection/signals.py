@@ -122,6 +122,14 @@ def signals(trace: Trace) -> list[Signal]:
     return [Signal(layer) for layer in reversed(trace.layers)]
 
 
+def hidden(evidence: Evidence) -> list[Signal]:
+    """Return the signals of all layers that shape it, but those of the scores."""
+    if evidence.data is None:
+        return []
+    found = signals(evidence.data.trace)
+    return [each for each in found if each.trace.weights or each.activation][:-1]
+
+
 def figures(evidence: Evidence, ratios: dict[str, float]) -> Iterator[LayerFigures]:
     """Yield each layer's figures; without data those of its weights alone.
 
@@ -162,7 +170,7 @@ def layers_with_weights(weights: Weights, prefix: str = "") -> Iterator[tuple[st
 
 
 def remaining(trace: Trace) -> list[tuple[str, float]]:
-    """Return, from the last layer to the first, ``‖∂loss/∂input‖`` as a share of that by the scores.
+    """Return ``‖∂loss/∂input‖`` of each layer, the last first, as a share of that by the scores.
 
     Layers that see codes, which have no gradient, are left out.
     """
