@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 from lamina.inspection.evidence import Evidence
 from lamina.inspection.signals import hidden, remaining, signals, through_time
-from lamina.inspection.training_checks import MOST_DEAD
 from lamina.inspection.verdicts import NOTICE, PROBLEM, Verdict
 from lamina.layers.recurrent import Recurrent
 
+MOST_DEAD = 0.5
+"""Of a layer's units, for every row: He et al. 2015 count on half being on for a given row."""
+ALL_DEAD = 0.95
+"""A layer that passes nothing on; that the gradient ends there needs no verdict of its own."""
 MOST_SATURATED = 0.5
 """Glorot and Bengio 2010, section 3: layers that saturate stop what is below them from learning."""
 LEAST_LEFT, MOST_GROWN = 1e-3, 1e3
@@ -67,7 +70,8 @@ def gradients(evidence: Evidence) -> Iterator[Verdict]:
     if not left:
         return
     end = left[-1][1]
-    if end < LEAST_LEFT:
+    blocked = any((signal.dead or 0) > ALL_DEAD for signal in hidden(evidence))
+    if end < LEAST_LEFT and not blocked:
         start = next(path for path, share in left if share < 1 / STARTED)
         yield Verdict(
             "vanishing gradient",
@@ -136,6 +140,11 @@ def collapse(evidence: Evidence) -> Iterator[Verdict]:
             f"above {LEAST_VARYING if share < LEAST_VARYING else FEWEST_DIRECTIONS:g}",
             "Take fewer layers, init='auto', or BatchNorm between them.",
         )
+
+
+def harmed(evidence: Evidence) -> bool:
+    """Whether anything stands in the way of the signal: what steps far too long bring about."""
+    return any(True for check in (dead, saturated, gradients, time) for _ in check(evidence))
 
 
 def _unlearned(evidence: Evidence) -> bool:

@@ -8,12 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lamina.inspection.evidence import Evidence
-from lamina.inspection.signals import hidden
+from lamina.inspection.signal_checks import harmed
 from lamina.inspection.updates import first_ratio
 from lamina.inspection.verdicts import Verdict
 
-MOST_DEAD = 0.5
-"""Of a layer's units, for every row: He et al. 2015 count on half being on for a given row."""
 LARGEST_STEP = 0.5
 """A step of half the length of the weights is no small change any more; 1e-3 is usual."""
 SMALLEST_STEP = 1e-3
@@ -36,7 +34,7 @@ GAP_WITH_TURN = 0.05
 
 
 def rate_too_high(evidence: Evidence) -> Iterator[Verdict]:
-    """Steps that are long, and a loss that rises or stays at guessing's, or units that are lost."""
+    """Steps are long, and the loss rises or stays at guessing's, or the signal is hurt."""
     loss, guess = _losses(evidence)
     step = first_ratio(evidence)
     if guess is None or len(loss) < 2 or (step is not None and step < LARGEST_STEP):
@@ -47,8 +45,7 @@ def rate_too_high(evidence: Evidence) -> Iterator[Verdict]:
     stuck = float(np.min(loss)) / guess
     if step is None and not (worst > WORSE_THAN_GUESSING and risen > RISES):
         return
-    lost = step is not None and any((each.dead or 0) > MOST_DEAD for each in hidden(evidence))
-    if worst > WORSE_THAN_GUESSING or risen > RISES or stuck > STUCK or lost:
+    if worst > WORSE_THAN_GUESSING or risen > RISES or stuck > STUCK or harmed(evidence):
         yield Verdict(
             "learning rate too high",
             "training",
@@ -97,7 +94,7 @@ def overfitting(evidence: Evidence) -> Iterator[Verdict]:
     found = explained(evidence)
     if found is None or found.learned_by_heart:
         return  # where nothing was learned but by heart it is the labels: `data_checks.shuffled`
-    gap = found.train - found.held_out - 2 * found.error
+    gap = found.train - found.held_out - found.error
     if gap > MOST_GAP or (gap > GAP_WITH_TURN and _turned(evidence) > MOST_TURN):
         yield Verdict(
             "overfitting",
