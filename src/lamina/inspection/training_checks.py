@@ -19,6 +19,8 @@ WORSE_THAN_GUESSING = 1.5
 """An epoch's loss as a multiple of guessing's: descent in small steps does not get there."""
 RISES = 0.3
 """How far a loss may rise above its best so far, as a share of guessing's."""
+BUMP, MOST_BUMPS = 1.1, 0.2
+"""A loss a tenth above the last epoch's, and the share of epochs that may end so."""
 STUCK, LEARNED = 0.9, 0.5
 """The best loss, as a share of guessing's: above the one nothing was learned, below the other
 half of it."""
@@ -45,7 +47,9 @@ def rate_too_high(evidence: Evidence) -> Iterator[Verdict]:
     stuck = float(np.min(loss)) / guess
     if step is None and not (worst > WORSE_THAN_GUESSING and risen > RISES):
         return
-    if worst > WORSE_THAN_GUESSING or risen > RISES or stuck > STUCK or harmed(evidence):
+    bumpy = float(np.mean(loss[1:] > BUMP * loss[:-1])) > MOST_BUMPS
+    rising = worst > WORSE_THAN_GUESSING or risen > RISES or bumpy
+    if rising or stuck > STUCK or harmed(evidence):
         yield Verdict(
             "learning rate too high",
             "training",
