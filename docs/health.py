@@ -52,6 +52,8 @@ from lamina.layers import (
 from lamina.layers.frozen import Frozen
 
 HEALTHY = "healthy"
+FEW = 60
+"""Below so many rows, classes are drawn evenly."""
 Shown = tuple[Any, Any, Any]
 """A fitted model, and the held-out X and y that `health` is shown."""
 
@@ -130,6 +132,9 @@ def drawn(data: tuple[Any, np.ndarray], seed: int, train: int, test: int = 300) 
     """Return rows to train on and rows to show, drawn by the seed."""
     X, y = data
     order = np.random.default_rng((seed, 9)).permutation(len(y))
+    if train < FEW:  # the first ten rows are of ten classes, and so on
+        within = np.array([np.sum(y[order[:i]] == y[row]) for i, row in enumerate(order)])
+        order = order[np.argsort(within, kind="stable")]
     take = [order[:train], order[train : train + test]]
     if isinstance(X, list):
         return tuple(part for rows in take for part in ([X[i] for i in rows], y[rows]))
@@ -418,7 +423,7 @@ def convolutions_with_shuffled_labels(seed):
 # Recurrent
 
 
-@case("recurrent", "exploding gradient", data="japanese-vowels", where="rnn_0/W_h")
+@case("recurrent", "exploding gradient", data="japanese-vowels", where="rnn_0")
 def recurrent_state_that_explodes(seed):
     """Begin with a state that doubles from step to step."""
 

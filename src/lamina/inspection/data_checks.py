@@ -36,7 +36,7 @@ def scale(evidence: Evidence) -> Iterator[Verdict]:
     if evidence.data is None:
         return
     first = next((s for s in signals(evidence.data.trace) if s.trace.weights), None)
-    if first is None or first.trace.dX is None:
+    if first is None or first.reads_codes:
         return
     sizes = np.sqrt((rows_of(first.trace.X) ** 2).mean(axis=0))
     used = sizes[sizes > 0]

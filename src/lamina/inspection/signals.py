@@ -15,6 +15,7 @@ from lamina.inspection.backprop import LayerTrace, Trace, norm
 from lamina.inspection.evidence import QUICKLY, Evidence, rows_of
 from lamina.inspection.matrix_checks import matrices
 from lamina.inspection.verdicts import LayerFigures
+from lamina.layers.embedding import Embedding
 from lamina.layers.frozen import Frozen
 from lamina.layers.layer import PREDICTING, Layer, Weights
 from lamina.layers.recurrent import DIRECTIONS, Recurrent
@@ -50,6 +51,11 @@ class Signal:
         """Itself, also where it is frozen."""
         layer = self.trace.layer
         return layer.layer if isinstance(layer, Frozen) else layer
+
+    @property
+    def reads_codes(self) -> bool:
+        """Whether its input is codes, which have neither size nor gradient."""
+        return self.trace.dX is None or isinstance(self.layer, Embedding)
 
     @property
     def activation(self) -> str:
