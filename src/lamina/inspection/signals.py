@@ -181,7 +181,8 @@ def remaining(trace: Trace) -> list[tuple[str, float]]:
     Layers that see codes, which have no gradient, are left out.
     """
     start = max(norm(trace.dscores), 1e-300)
-    return [(layer.path, norm(layer.dX) / start) for layer in trace.layers if layer.dX is not None]
+    of_numbers = [each.trace for each in reversed(signals(trace)) if not each.reads_codes]
+    return [(layer.path, norm(layer.dX) / start) for layer in of_numbers]
 
 
 def through_time(signal: Signal) -> Iterator[tuple[str, int, float]]:
