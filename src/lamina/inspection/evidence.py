@@ -79,8 +79,9 @@ class Evidence:
         What the ``watch`` callback saw: by matrix, figures of each epoch.
     rule : str or None
         The optimiser's name; None for one that is not known by name.
-    initial : pair of nested dicts, or None
-        Weights and statistics before the first step, where the seed gives them again.
+    draw : callable () -> pair of nested dicts, or None
+        Draws weights and statistics of the first step again, where the seed is known. Of a model
+        that began elsewhere they are just other random numbers.
     names : tuple of str
         The input's columns, where they have names.
     classes : sequence
@@ -99,7 +100,7 @@ class Evidence:
     history: dict[str, list[float]]
     watched: dict[str, Any] | None
     rule: str | None
-    initial: tuple[Weights, Weights] | None
+    draw: Callable[[], tuple[Weights, Weights]] | None
     names: tuple[str, ...]
     classes: Sequence
     stopped_early: bool
@@ -117,6 +118,11 @@ class Evidence:
         )
         found = self.loss(np.zeros((1, self.outputs), np.float32), target.astype(np.int32))
         return float(np.asarray(found)[0])
+
+    @cached_property
+    def initial(self) -> tuple[Weights, Weights] | None:
+        """What ``draw`` draws, once it is asked for."""
+        return None if self.draw is None else self.draw()
 
     @property
     def rates(self) -> np.ndarray:
@@ -154,7 +160,7 @@ def gathered(model: Any, X: Any = None, y: Any = None) -> Evidence:
         history=model.history_,
         watched=getattr(model, "watched_", None),
         rule=optimizer(name).name if name in NAMES else None,
-        initial=_drawn_again(model),
+        draw=_drawing(model),
         names=_column_names(model),
         classes=getattr(model, "classes_", range(10**9)),
         stopped_early=model.early_stopping is not None,
@@ -162,16 +168,11 @@ def gathered(model: Any, X: Any = None, y: Any = None) -> Evidence:
     return evidence if X is None else replace(evidence, data=_shown(model, evidence, X, y))
 
 
-def _drawn_again(model: Any) -> tuple[Weights, Weights] | None:
-    """Return the weights of the first step, which a whole number as seed draws again.
-
-    Of a model that began elsewhere they are just other random numbers.
-    """
-    seed = model.random_state
+def _drawing(model: Any) -> Callable[[], tuple[Weights, Weights]] | None:
+    seed, network, shape = model.random_state, model.network_, tuple(model.input_shape_)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         return None
-    rng = np.random.default_rng(int(seed) % 2**31)
-    return model.network_.initialize(rng, tuple(model.input_shape_))
+    return lambda: network.initialize(np.random.default_rng(int(seed) % 2**31), shape)
 
 
 def _column_names(model: Any) -> tuple[str, ...]:

@@ -160,9 +160,14 @@ def figures(evidence: Evidence, ratios: dict[str, float]) -> Iterator[LayerFigur
             signal.saturated,
             signal.gradient_norm,
             signal.weight_norm,
-            ratios.get(signal.path),
+            max((r for path, r in ratios.items() if _within(path, signal.path)), default=None),
             signal.trace.gain,
         )
+
+
+def _within(path: str, layer: str) -> bool:
+    """Whether a path is a layer's, or of a direction of it."""
+    return path == layer or path.startswith(f"{layer}/")
 
 
 def layers_with_weights(weights: Weights, prefix: str = "") -> Iterator[tuple[str, Weights]]:

@@ -19,7 +19,7 @@ WORSE_THAN_GUESSING = 1.5
 """An epoch's loss as a multiple of guessing's: descent in small steps does not get there."""
 RISES = 0.3
 """How far a loss may rise above its best so far, as a share of guessing's."""
-BUMP, MOST_BUMPS = 1.1, 0.2
+BUMP, MOST_BUMPS = 1.1, 0.15
 """A loss a tenth above the last epoch's, and the share of epochs that may end so."""
 STUCK, LEARNED = 0.9, 0.5
 """The best loss, as a share of guessing's: above the one nothing was learned, below the other
