@@ -1,6 +1,6 @@
 """Plant faults in networks, let `lamina.inspection.health` name them, and print what it said.
 
-Usage: python docs/health.py [--seeds 1 2 3] [--only WORDS] [--verbose]
+Usage: python docs/health.py [--seeds 21 22 23] [--only WORDS] [--verbose]
 
 Each case trains a small network with one fault in it, or a healthy one, from a seed that draws its
 rows, its weights and their order. Fashion-MNIST and Japanese Vowels are read from the folder
@@ -52,6 +52,8 @@ from lamina.layers import (
 from lamina.layers.frozen import Frozen
 
 HEALTHY = "healthy"
+FEW = 60
+"""Below so many rows, classes are drawn evenly."""
 Shown = tuple[Any, Any, Any]
 """A fitted model, and the held-out X and y that `health` is shown."""
 
@@ -130,6 +132,9 @@ def drawn(data: tuple[Any, np.ndarray], seed: int, train: int, test: int = 300) 
     """Return rows to train on and rows to show, drawn by the seed."""
     X, y = data
     order = np.random.default_rng((seed, 9)).permutation(len(y))
+    if train < FEW:  # the first ten rows are of ten classes, and so on
+        within = np.array([np.sum(y[order[:i]] == y[row]) for i, row in enumerate(order)])
+        order = order[np.argsort(within, kind="stable")]
     take = [order[:train], order[train : train + test]]
     if isinstance(X, list):
         return tuple(part for rows in take for part in ([X[i] for i in rows], y[rows]))
@@ -224,9 +229,9 @@ def linear_with_a_rate_by_1000(seed):
 
 @case("linear", "overfitting")
 def linear_with_more_columns_than_rows(seed):
-    """Learn 50 digits by heart, without a penalty."""
+    """Learn 30 digits by heart, without a penalty."""
     model = LinearClassifier(penalty=None, max_epochs=300)
-    return fitted(model, digits(), seed, 50)
+    return fitted(model, digits(), seed, 30)
 
 
 # Dense
@@ -267,8 +272,8 @@ def dense_stack_of_great_weights(seed):
 
 @case("dense", "learning rate too high")
 def dense_with_a_rate_times_100(seed):
-    """Train by Adam at 0.1."""
-    return fitted(mlp(learning_rate=0.1), digits(), seed)
+    """Train by Adam at 0.1, throughout."""
+    return fitted(mlp(learning_rate=0.1, schedule="constant"), digits(), seed)
 
 
 @case("dense", "learning rate too high")
@@ -309,8 +314,8 @@ def dense_with_a_class_that_weighs_nothing(seed):
 
 @case("dense", "overfitting")
 def dense_on_few_rows(seed):
-    """Learn 40 digits by heart."""
-    return fitted(mlp(hidden=(256,), penalty=None, max_epochs=150), digits(), seed, 40)
+    """Learn 30 digits by heart."""
+    return fitted(mlp(hidden=(256,), penalty=None, max_epochs=150), digits(), seed, 30)
 
 
 @case("dense", "overfitting")
@@ -381,8 +386,9 @@ def convolutions_on_pixels_to_255(seed):
 
 @case("convolutional", "learning rate too high")
 def convolutions_with_a_rate_times_100(seed):
-    """Train by AdamW at 0.3."""
-    return fitted(conv(learning_rate=0.3, batch_norm=False), digits(), seed)
+    """Train by AdamW at 0.3, throughout."""
+    model = conv(learning_rate=0.3, batch_norm=False, schedule="constant")
+    return fitted(model, digits(), seed)
 
 
 @case("convolutional", "dead units", where="conv_0")
@@ -417,7 +423,7 @@ def convolutions_with_shuffled_labels(seed):
 # Recurrent
 
 
-@case("recurrent", "exploding gradient", data="japanese-vowels", where="rnn_0/W_h")
+@case("recurrent", "exploding gradient", data="japanese-vowels", where="rnn_0")
 def recurrent_state_that_explodes(seed):
     """Begin with a state that doubles from step to step."""
 
@@ -430,8 +436,9 @@ def recurrent_state_that_explodes(seed):
 
 @case("recurrent", "learning rate too high", data="japanese-vowels")
 def recurrent_with_a_rate_times_100(seed):
-    """Train by Adam at 0.3."""
-    return fitted(recurrent(learning_rate=0.3), vowels(), seed, 320)
+    """Train by Adam at 0.3, throughout and without clipping."""
+    model = recurrent(learning_rate=0.3, schedule="constant", clip_norm=None)
+    return fitted(model, vowels(), seed, 320)
 
 
 @case("recurrent", "shuffled labels", data="japanese-vowels")
@@ -483,6 +490,12 @@ def recurrent_state_that_is_forgotten(seed):
 def linear_digits(seed):
     """Fit digits by L-BFGS."""
     return fitted(LinearClassifier(), digits(), seed)
+
+
+@case("linear")
+def linear_digits_by_descent(seed):
+    """Fit digits by stochastic gradients at their usual rate."""
+    return fitted(LinearClassifier(optimizer="sgd", max_epochs=30), digits(), seed)
 
 
 @case("linear")
@@ -601,7 +614,7 @@ def judged(one: Case, seed: int) -> tuple[str, Health]:
 def main() -> None:
     """Judge every case at every seed; print the confusion table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[21, 22, 23])
     parser.add_argument("--only", nargs="+", default=[], help="words in the names of cases")
     parser.add_argument("--verbose", action="store_true", help="print every verdict")
     options = parser.parse_args()

@@ -250,6 +250,13 @@ def test_an_image_to_inspect_needs_a_picture_and_a_network_that_convolves(lamina
     refused(outcome, "no.png")
 
 
+def test_data_to_inspect_are_told_like_those_to_evaluate(lamina, flowers_model, flowers_csv):
+    refused(lamina("inspect", flowers_model, "--target", "species"), "--target expected data")
+    outcome = lamina("inspect", flowers_model, "flowers.csv", "--target", "colour")
+    refused(outcome, "expected a column 'colour'")
+    refused(lamina("inspect", flowers_model, "nothing.csv"), "nothing.csv")
+
+
 def test_a_model_without_an_encoder_of_images_draws_none(lamina, flowers_model, pictures):
     image = pictures / "left" / "000.png"
     X, y = np.random.default_rng(0).normal(size=(20, 6, 6)), np.arange(20) % 2

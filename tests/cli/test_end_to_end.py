@@ -390,6 +390,37 @@ def test_without_out_nothing_is_overwritten(lamina, flowers_csv, tmp_path):
 # What is printed
 
 
+def test_inspect_ends_with_verdicts(lamina, flowers_model, flowers_csv):
+    """Without data by matrices and history, with data by what they do to it as well."""
+    alone = lamina("inspect", flowers_model)
+    assert "verdicts  none: its matrices and history look healthy" in alone.out
+    assert "gain back" not in alone.out
+    shown = lamina("inspect", flowers_model, "flowers.csv")
+    assert shown.status == 0, shown.err
+    assert "verdicts  none: its matrices, history and data look healthy" in shown.out
+    assert accuracy(shown) == accuracy(lamina("evaluate", flowers_model, "flowers.csv"))
+    figures = next(line.split() for line in shown.out.splitlines()[::-1] if " dense_0 " in line)
+    model, table = library.load(flowers_model), pd.read_csv("flowers.csv")
+    weights = model.weights_["dense_0"]
+    A = np.maximum(model.encoder_.transform(table) @ weights["W"] + weights["b"], 0)
+    assert float(figures[1]) == pytest.approx(A.mean(), rel=0.01)
+
+
+def test_a_fit_hints_and_inspect_says_where(lamina, flowers_csv):
+    line = ("fit", "flowers.csv", "--target", "species", "--hidden", "16", "--epochs", "20")
+    wild = ("--learning-rate", "5", "--schedule", "constant", "--quiet", "-o", "wild.safetensors")
+    assert "hint      learning rate too high in training: " in lamina(*line, *wild).out
+    assert "hint" not in lamina(*line, "--quiet", "-o", "calm.safetensors").out
+    model = library.load("wild.safetensors")
+    W = model.weights_["dense_0"]["W"]
+    W[:, 8:] = W[:, :1]
+    model.weights_["dense_0"]["b"][8:] = model.weights_["dense_0"]["b"][0]
+    model.save("wild.safetensors")
+    said = lamina("inspect", "wild.safetensors").out.splitlines()[-2:]
+    assert said[0].startswith("problem   duplicate units in dense_0/W: ")
+    assert said[1].startswith("problem   learning rate too high in training: ")
+
+
 def test_inspect_shows_every_matrix(lamina, flowers_model):
     outcome = lamina("inspect", flowers_model)
     assert outcome.status == 0

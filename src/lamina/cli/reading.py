@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from lamina.cli.data import rows_of_numbers
+from lamina.cli.data import read_labelled, rows_of_numbers, size_for
 from lamina.errors import InputError, check_choice
 from lamina.formats.dataset import Dataset
-from lamina.formats.read import can_read_as
+from lamina.formats.read import can_read_as, has_test_part
 from lamina.formats.readings import FEATURES, LongTable, Reading, SoundFrames, TextColumn
 from lamina.formats.series_encoder import SeriesEncoder
 from lamina.formats.text_encoder import TextEncoder
@@ -114,6 +114,39 @@ def as_model_takes(estimator: Any, dataset: Dataset) -> Dataset:
             f"{_kind(dataset)}. Give a .txt file, or a table with the column of training."
         )
     return dataset
+
+
+def labelled(
+    estimator: Any,
+    path: str,
+    *,
+    target: str | None,
+    size: str | None,
+    skip_bad: bool,
+    series_id: str | None,
+    time: str | None,
+) -> Dataset:
+    """Return data with targets, read as the model takes them: the test part where there is one.
+
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+        A fitted model of rows.
+    path : str
+        The data.
+    target, size, skip_bad, series_id, time
+        As the options of these names; None is as in training.
+    """
+    names = estimator.target_names_
+    dataset = read_labelled(
+        path,
+        target or (names[0] if names else None),
+        part="test" if has_test_part(path) else None,
+        size=size_for(estimator, path, size),
+        skip_bad=skip_bad,
+        reading=as_trained(estimator, path, series_id, time),
+    )
+    return as_model_takes(estimator, dataset)
 
 
 def treat_unknown(estimator: Any, unknown: str | None) -> None:

@@ -204,6 +204,7 @@ def report(estimator: Any, kind: str) -> None:
     """Print what was trained: its matrices, and its last figures."""
     from lamina.cli import show
     from lamina.estimators.persistence import flatten
+    from lamina.inspection.health import hints
 
     arrays = flatten(estimator.weights_)
     matrices = [f"{name} {'×'.join(map(str, W.shape))}" for name, W in arrays.items() if W.ndim > 1]
@@ -225,6 +226,8 @@ def report(estimator: Any, kind: str) -> None:
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
     seconds = sum(history["seconds"])
     show.line("trained", f"{len(history['loss'])} epochs in {seconds:.1f} s: {figures}")
+    for verdict in hints(estimator)[:1]:
+        show.line("hint", verdict)
 
 
 def save(estimator: Any, path: Path) -> None:

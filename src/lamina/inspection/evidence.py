@@ -42,8 +42,8 @@ class Data:
         The backward pass of some of the rows.
     guess : float
         The mean loss of the best scores that are the same for every row.
-    loss : float
-        The mean loss of the model's scores.
+    losses : array of shape (n,)
+        The loss of each row.
     """
 
     X: Any
@@ -51,7 +51,12 @@ class Data:
     scores: np.ndarray
     trace: Trace
     guess: float
-    loss: float
+    losses: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return float(self.losses.mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +79,9 @@ class Evidence:
         What the ``watch`` callback saw: by matrix, figures of each epoch.
     rule : str or None
         The optimiser's name; None for one that is not known by name.
-    initial : pair of nested dicts, or None
-        Weights and statistics before the first step, where the seed gives them again.
+    draw : callable () -> pair of nested dicts, or None
+        Draws weights and statistics of the first step again, where the seed is known. Of a model
+        that began elsewhere they are just other random numbers.
     names : tuple of str
         The input's columns, where they have names.
     classes : sequence
@@ -94,7 +100,7 @@ class Evidence:
     history: dict[str, list[float]]
     watched: dict[str, Any] | None
     rule: str | None
-    initial: tuple[Weights, Weights] | None
+    draw: Callable[[], tuple[Weights, Weights]] | None
     names: tuple[str, ...]
     classes: Sequence
     stopped_early: bool
@@ -112,6 +118,11 @@ class Evidence:
         )
         found = self.loss(np.zeros((1, self.outputs), np.float32), target.astype(np.int32))
         return float(np.asarray(found)[0])
+
+    @cached_property
+    def initial(self) -> tuple[Weights, Weights] | None:
+        """What ``draw`` draws, once it is asked for."""
+        return None if self.draw is None else self.draw()
 
     @property
     def rates(self) -> np.ndarray:
@@ -149,7 +160,7 @@ def gathered(model: Any, X: Any = None, y: Any = None) -> Evidence:
         history=model.history_,
         watched=getattr(model, "watched_", None),
         rule=optimizer(name).name if name in NAMES else None,
-        initial=_drawn_again(model),
+        draw=_drawing(model),
         names=_column_names(model),
         classes=getattr(model, "classes_", range(10**9)),
         stopped_early=model.early_stopping is not None,
@@ -157,16 +168,11 @@ def gathered(model: Any, X: Any = None, y: Any = None) -> Evidence:
     return evidence if X is None else replace(evidence, data=_shown(model, evidence, X, y))
 
 
-def _drawn_again(model: Any) -> tuple[Weights, Weights] | None:
-    """Return the weights of the first step, which a whole number as seed draws again.
-
-    Of a model that began elsewhere they are just other random numbers.
-    """
-    seed = model.random_state
+def _drawing(model: Any) -> Callable[[], tuple[Weights, Weights]] | None:
+    seed, network, shape = model.random_state, model.network_, tuple(model.input_shape_)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         return None
-    rng = np.random.default_rng(int(seed) % 2**31)
-    return model.network_.initialize(rng, tuple(model.input_shape_))
+    return lambda: network.initialize(np.random.default_rng(int(seed) % 2**31), shape)
 
 
 def _column_names(model: Any) -> tuple[str, ...]:
@@ -183,7 +189,7 @@ def _shown(model: Any, evidence: Evidence, X: Any, y: Any) -> Data:
     rows = int(np.clip(TRACED_NUMBERS // widest, FEWEST_TRACED, TRACED_ROWS))
     few = _some(X, y, rows)
     traced = _traced(evidence.network, loss, weights, statistics, *few)
-    return Data(X, y, found, traced, guessing(loss, y, found), mean_loss(loss, found, y))
+    return Data(X, y, found, traced, guessing(loss, y, found), _losses(loss)(found, y))
 
 
 def _traced(network: Layer, loss: Loss, weights, statistics, X: Any, y: np.ndarray) -> Trace:
@@ -212,14 +218,11 @@ def _some(X: Any, y: np.ndarray, most: int) -> tuple[Any, np.ndarray]:
     return X[rows], y[rows]
 
 
-def mean_loss(loss: Callable, found: np.ndarray, y: np.ndarray) -> float:
-    """Return the mean loss of scores."""
-    return float(_mean_of(loss)(found, y))
-
-
 @cache
-def _mean_of(loss: Callable) -> Callable:
-    return jax.jit(lambda found, y: loss(found, y).mean(), compiler_options=QUICKLY)
+def _losses(loss: Loss) -> Callable:
+    """Return the program (scores, y) -> the loss of each row, in NumPy."""
+    program = jax.jit(loss, compiler_options=QUICKLY)
+    return lambda found, y: np.asarray(program(found, y))
 
 
 def guessing(loss: Loss, y: np.ndarray, like: np.ndarray) -> float:
@@ -233,7 +236,8 @@ def guessing(loss: Loss, y: np.ndarray, like: np.ndarray) -> float:
         constant = np.log(share / (1 - share))
     else:
         constant = y.mean(axis=0)
-    return mean_loss(loss, np.broadcast_to(constant, like.shape).astype(like.dtype), y)
+    same = np.broadcast_to(constant, like.shape).astype(like.dtype)
+    return float(_losses(loss)(same, y).mean())
 
 
 def at(tree: Weights, path: str) -> Weights:

@@ -7,15 +7,17 @@ the first is the one to mend.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lamina.inspection import data_checks, matrix_checks, signal_checks, training_checks
-from lamina.inspection.evidence import gathered
+from lamina.inspection.evidence import Evidence, gathered
 from lamina.inspection.signals import figures
 from lamina.inspection.updates import update_ratios
 from lamina.inspection.verdicts import SEVERITIES, Health, Verdict
 
-CHECKS = (
+Check = Callable[[Evidence], Iterator[Verdict]]
+CHECKS: tuple[Check, ...] = (
     matrix_checks.numbers,
     matrix_checks.duplicates,
     matrix_checks.unmoved,
@@ -31,6 +33,13 @@ CHECKS = (
     training_checks.rate_too_low,
     training_checks.overfitting,
 )
+OF_HISTORY: tuple[Check, ...] = (
+    data_checks.shuffled,
+    training_checks.rate_too_high,
+    training_checks.rate_too_low,
+    training_checks.overfitting,
+)
+"""Those that look at nothing but figures of epochs where there are no data."""
 CAUSES = (
     "not finite",
     "input not scaled",
@@ -39,9 +48,10 @@ CAUSES = (
     "duplicate units",
     "learning rate too high",
     "exploding gradient",
-    "dead units",
     "saturated units",
     "vanishing gradient",
+    "dead units",
+    "unmoved layer",
     "rank collapse",
     "learning rate too low",
     "class collapse",
@@ -74,9 +84,18 @@ def health(model: Any, X: Any = None, y: Any = None) -> Health:
     ()
     """
     evidence = gathered(model, X, y)
-    verdicts = [verdict for check in CHECKS for verdict in check(evidence)]
     layers = figures(evidence, update_ratios(evidence))
-    return Health(tuple(sorted(verdicts, key=_rank)), tuple(layers))
+    return Health(_found(CHECKS, evidence), tuple(layers))
+
+
+def hints(model: Any) -> tuple[Verdict, ...]:
+    """Return what a fit's history alone tells: it takes no time, however large the network."""
+    return _found(OF_HISTORY, gathered(model))
+
+
+def _found(checks: Iterable[Check], evidence: Evidence) -> tuple[Verdict, ...]:
+    verdicts = [verdict for check in checks for verdict in check(evidence)]
+    return tuple(sorted(verdicts, key=_rank))
 
 
 def _rank(verdict: Verdict) -> tuple[int, int]:

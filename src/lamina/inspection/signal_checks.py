@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lamina.inspection.evidence import Evidence
-from lamina.inspection.signals import remaining, signals, through_time
+from lamina.inspection.signals import hidden, remaining, signals, through_time
 from lamina.inspection.verdicts import NOTICE, PROBLEM, Verdict
-from lamina.layers.pointwise import Activation
 from lamina.layers.recurrent import Recurrent
 
-MOST_DEAD = 0.5
-"""He et al. 2015 count on half of the units being on for a row; a unit off for all rows is lost."""
+MOST_DEAD = 0.7
+"""Of a layer's units, for every row; networks that do well were seen with up to half."""
+ALL_DEAD = 0.95
+"""A layer that passes nothing on; that the gradient ends there needs no verdict of its own."""
 MOST_SATURATED = 0.5
 """Glorot and Bengio 2010, section 3: layers that saturate stop what is below them from learning."""
 LEAST_LEFT, MOST_GROWN = 1e-3, 1e3
@@ -22,16 +23,16 @@ LEAST_VARYING = 1e-4
 """The share of a layer's output that must differ from row to row."""
 FEWEST_DIRECTIONS = 1.5
 """The participation ratio that a hidden layer needs for three classes or more."""
-TOO_MUCH_THROUGH_TIME = 1e3
-"""How much longer a gradient may be at the first step than at the last (Pascanu et al. 2013)."""
-TOO_LITTLE_THROUGH_TIME = 1e-6
+MOST_THROUGH_TIME, LEAST_THROUGH_TIME = 10.0, 1e-6
+"""The gradient at a series' first step as a multiple of that at its last (Pascanu et al. 2013), in
+a network that has not learned; trained ones were seen from 0.003 to 0.2 over 15 steps."""
 NOT_LEARNED = 0.7
 """A loss of more than this share of guessing's has left most to be learned."""
 
 
 def dead(evidence: Evidence) -> Iterator[Verdict]:
     """Layers in which most units are off for every row."""
-    for signal in _hidden(evidence):
+    for signal in hidden(evidence):
         share = signal.dead
         if share is not None and share > MOST_DEAD:
             yield Verdict(
@@ -47,7 +48,7 @@ def dead(evidence: Evidence) -> Iterator[Verdict]:
 
 def saturated(evidence: Evidence) -> Iterator[Verdict]:
     """Layers in which most outputs stand at an asymptote, where the slope is next to zero."""
-    for signal in _hidden(evidence):
+    for signal in hidden(evidence):
         share = signal.saturated
         if share is not None and share > MOST_SATURATED:
             yield Verdict(
@@ -69,7 +70,8 @@ def gradients(evidence: Evidence) -> Iterator[Verdict]:
     if not left:
         return
     end = left[-1][1]
-    if end < LEAST_LEFT:
+    blocked = any((signal.dead or 0) > ALL_DEAD for signal in hidden(evidence))
+    if end < LEAST_LEFT and not blocked:
         start = next(path for path, share in left if share < 1 / STARTED)
         yield Verdict(
             "vanishing gradient",
@@ -101,15 +103,14 @@ def time(evidence: Evidence) -> Iterator[Verdict]:
         if not isinstance(signal.layer, Recurrent):
             continue
         for path, steps, factor in through_time(signal):
-            whole = factor ** (steps - 1)
-            if whole > TOO_MUCH_THROUGH_TIME:
+            whole, per_step = factor ** (steps - 1), 1 / (steps - 1)
+            most = MOST_THROUGH_TIME if _unlearned(evidence) else MOST_GROWN
+            if whole > most:
                 fault, remedy = "exploding gradient", "Set clip_norm=1.0, and begin with small W_h."
-                healthy = TOO_MUCH_THROUGH_TIME ** (1 / (steps - 1))
-                bound = f"below {healthy:.3g} over {steps} steps"
-            elif whole < TOO_LITTLE_THROUGH_TIME and _unlearned(evidence):
+                bound = f"below {most**per_step:.3g} over {steps} steps"
+            elif whole < LEAST_THROUGH_TIME and _unlearned(evidence):
                 fault, remedy = "vanishing gradient", "Take cell='lstm' or 'gru'."
-                healthy = TOO_LITTLE_THROUGH_TIME ** (1 / (steps - 1))
-                bound = f"above {healthy:.3g} over {steps} steps"
+                bound = f"above {LEAST_THROUGH_TIME**per_step:.3g} over {steps} steps"
             else:
                 continue
             measured = "factor on the gradient from each step to the one before"
@@ -121,7 +122,7 @@ def collapse(evidence: Evidence) -> Iterator[Verdict]:
     if evidence.data is None:
         return
     several = evidence.loss.target == "classes" and evidence.outputs > 3
-    for signal in _hidden(evidence):
+    for signal in hidden(evidence):
         if signal.dead == 1:
             continue
         share, directions = signal.varying()
@@ -140,16 +141,9 @@ def collapse(evidence: Evidence) -> Iterator[Verdict]:
         )
 
 
-def _hidden(evidence: Evidence):
-    """Return the signals of all layers that shape it, but the scores."""
-    if evidence.data is None:
-        return []
-    shaping = [
-        signal
-        for signal in signals(evidence.data.trace)
-        if signal.trace.weights or isinstance(signal.layer, Activation) or signal.activation
-    ]
-    return shaping[:-1]
+def harmed(evidence: Evidence) -> bool:
+    """Whether anything stands in the way of the signal: what steps far too long bring about."""
+    return any(True for check in (dead, saturated, gradients, time) for _ in check(evidence))
 
 
 def _unlearned(evidence: Evidence) -> bool:

@@ -38,12 +38,10 @@ def evaluate(
 ) -> None:
     """Measure a saved model: loss and accuracy, by class; or errors and R²."""
     from lamina.cache import use_compilation_cache
-    from lamina.cli import data as sources
     from lamina.cli import measure, show, streaming, training
     from lamina.cli import reading as readings
     from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
-    from lamina.formats.read import has_test_part
 
     show.warnings_as_lines()
     estimator = load(model)
@@ -68,23 +66,18 @@ def evaluate(
         forecasting.evaluate(estimator, model, data)
         return
     training.check_predicts(estimator)
-    names = estimator.target_names_
     if stream:
         streaming.refuse_others({"skip_bad": skip_bad, "series_id": series_id, "time": time})
+        names = estimator.target_names_
         target = target or (names[0] if names else None)
         dataset = streaming.as_dataset(streaming.for_model(estimator, data, target, size))
         figures = estimator.evaluate(dataset.X)
     else:
         streaming.notice(data)
-        dataset = sources.read_labelled(
-            data,
-            target or (names[0] if names else None),
-            part="test" if has_test_part(data) else None,
-            size=sources.size_for(estimator, data, size),
-            skip_bad=skip_bad,
-            reading=readings.as_trained(estimator, data, series_id, time),
-        )
-        dataset = readings.as_model_takes(estimator, dataset)
+        dataset = readings.labelled(
+            estimator, data, target=target, size=size, skip_bad=skip_bad, series_id=series_id,
+            time=time,
+        )  # fmt: skip
         figures = estimator.evaluate(dataset.X, dataset.y)
     show.line("model", f"{model}: {type(estimator).__name__}")
     show.line("data", f"{dataset.source}: {len(dataset):,} rows")

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lamina.errors import InputError
 
+if TYPE_CHECKING:
+    from lamina.formats.dataset import Dataset
+
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
-    image: Annotated[
-        Path | None,
-        typer.Argument(help="An image to follow through a convolutional network; needs --png."),
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Data with targets, to see activations, gradients and errors on; or an image to "
+            "follow through a convolutional network, which needs --png."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The target column; the one trained on if left out.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
+    series_id: Annotated[
+        str | None,
+        typer.Option(help="The column of a row's series; as in training if left out."),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="The column of a row's time; as in training if left out.")
     ] = None,
     png: Annotated[
         Path | None,
@@ -24,15 +44,26 @@ def inspect(
         ),
     ] = None,
 ) -> None:
-    """Show a model's matrices: shapes, norms, rank, zeros; and how it was trained."""
-    from lamina.cli import show
+    """Show a model's matrices, what they do to data, and verdicts: what to mend, and how."""
+    from lamina.cli import reading as readings
+    from lamina.cli import show, training
     from lamina.estimators.persistence import load
+    from lamina.formats.image_folder import IMAGE_SUFFIXES
     from lamina.inspection import matrix_figures
 
     show.warnings_as_lines()
+    told = {"target": target, "size": size, "skip_bad": skip_bad}
+    told |= {"series_id": series_id, "time": time}
+    image = Path(data) if data and data.lower().endswith(IMAGE_SUFFIXES) else None
     if image is not None and png is None:
         raise InputError(f"inspect expected --png FILE to draw {image} into, got none.")
+    if data is None or image is not None:
+        training.refuse("data with targets", "none", **told)
     estimator = load(model)
+    shown = None
+    if data is not None and image is None:
+        _check_takes_rows(estimator)
+        shown = readings.labelled(estimator, data, **told)
     console = show.console()
     show.line("model", repr(estimator))
     if hasattr(estimator, "classes_"):
@@ -62,6 +93,51 @@ def inspect(
     if png is not None:
         _draw(estimator, image).savefig(png, dpi=150)
         show.line("picture", png)
+    if hasattr(estimator, "network_"):
+        _judge(estimator, shown)
+
+
+def _check_takes_rows(estimator: Any) -> None:
+    """Raise for a model that is not shown rows with targets."""
+    from lamina.cli import training
+
+    training.check_predicts(estimator)
+    name = type(estimator).__name__
+    if name == "Forecaster" or not hasattr(estimator, "network_"):
+        raise InputError(
+            f"inspect expected a model of rows to show data to, got {name}. Leave the data out; "
+            "lamina evaluate measures it."
+        )
+
+
+def _judge(estimator: Any, shown: Dataset | None) -> None:
+    """Print what the layers do to data, where there are some, and the verdicts."""
+    from lamina.cache import use_compilation_cache
+    from lamina.cli import measure, show
+    from lamina.inspection import health
+
+    if shown is None:
+        found = health(estimator)
+    else:
+        use_compilation_cache()
+        found = health(estimator, shown.X, shown.y)
+        show.line("data", f"{shown.source}: {len(shown):,} rows")
+        show.line("result", measure.headline(estimator, shown))
+        measure.details(estimator, shown)
+        columns = ["layer", "mean", "spread", "dead", "saturated", "‖∂W‖", "‖ΔW‖/‖W‖", "gain back"]
+        rows = [
+            [layer.path, *(f"{x:.3g}" for x in (layer.mean, layer.spread)),
+             *("" if x is None else f"{x:.0%}" for x in (layer.dead, layer.saturated)),
+             *("" if x is None else f"{x:.2g}"
+               for x in (layer.gradient_norm, layer.update_ratio, layer.backward_gain))]
+            for layer in found.layers
+        ]  # fmt: skip
+        show.console().print(show.table(columns, rows))
+    for verdict in found.verdicts:
+        show.line(verdict.severity, verdict)
+    if not found.verdicts:
+        seen = "its matrices and history" if shown is None else "its matrices, history and data"
+        show.line("verdicts", f"none: {seen} look healthy")
 
 
 def _draw(estimator: Any, image: Path | None) -> Any:
