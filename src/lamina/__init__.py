@@ -67,6 +67,7 @@ _HOME = {
     "import_onnx": "estimators.onnx_import",
     "export_torch": "estimators.torch_weights",
     "import_torch": "estimators.torch_weights",
+    "Watch": "training.watch",
     "use_compilation_cache": "cache",
 }
 
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
     from lamina.layers import SpatialDropout as SpatialDropout
     from lamina.layers import Standardize as Standardize
     from lamina.layers import squeeze_excitation as squeeze_excitation
+    from lamina.training.watch import Watch as Watch
 
 
 def __getattr__(name: str) -> Any:

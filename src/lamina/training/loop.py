@@ -312,6 +312,24 @@ class Run:
         if self.recorder is not None:
             self.recorder.after_epoch(self)
 
+    def next_step(self) -> TrainingState:
+        """Return the state after the first step of the epoch to come; the run stays where it is.
+
+        The step is taken at the rate of halfway through the epoch that has ended (that of its end
+        may be 0), by the program that trains, so that nothing is compiled.
+        """
+        block = next(iter(self.source.blocks(self.epoch)))
+        state, planned = self.state, 1
+        if block.order is not None:
+            planned, batch = block.order.shape
+            block = block._replace(valid=min(block.valid, batch))
+        guarded = planned == 1
+        if guarded:  # whose program takes the state's memory
+            state = jax.tree.map(np.array, state)
+        halfway = np.full(planned, -self.source.steps_per_epoch / 2)
+        rates = self._rates(halfway).astype(self.dtype)
+        return self._program(guarded)(state, self._settings, rates, *block)[0]
+
     def change_state(self, **changes: Any) -> None:
         """Replace parts of the state."""
         self.state = replace(self.state, **changes)
