@@ -7,18 +7,23 @@ from lamina.inspection.filters import (
     feature_maps,
     first_filters,
 )
+from lamina.inspection.health import health
 from lamina.inspection.matrices import MatrixFigures, matrix_figures
 from lamina.inspection.pictures import draw_confusion, draw_history, draw_templates
 from lamina.inspection.plan import Cost, Plan, plan
 from lamina.inspection.spectra import Spectrum, spectra
+from lamina.inspection.verdicts import Health, LayerFigures, Verdict
 
 __all__ = [
     "Cost",
+    "Health",
+    "LayerFigures",
     "LayerTrace",
     "MatrixFigures",
     "Plan",
     "Spectrum",
     "Trace",
+    "Verdict",
     "backprop",
     "draw_confusion",
     "draw_feature_maps",
@@ -27,6 +32,7 @@ __all__ = [
     "draw_templates",
     "feature_maps",
     "first_filters",
+    "health",
     "matrix_figures",
     "plan",
     "spectra",

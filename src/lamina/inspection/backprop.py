@@ -136,6 +136,7 @@ def trace(
     X: Any,
     y: Any,
     key: Array | None = None,
+    products: bool = True,
 ) -> Trace:
     """Return the backward pass of the mean loss of a network in training.
 
@@ -151,6 +152,8 @@ def trace(
         Samples and targets, as the network and the loss take them.
     key : random key, optional
         For layers that are random.
+    products : bool
+        Whether layers tell the products behind their gradients, which hold every matrix once more.
     """
     kept: dict[str, _Kept] = {}
     context = Context(train=True, key=key)
@@ -168,7 +171,7 @@ def trace(
         objective, argnums=(0, 1), has_aux=True
     )(weights, taps)
     dscores = jax.grad(lambda scores: jnp.mean(loss(scores, y)))(scores)
-    layers = [_layer(path, kept[path], passed[path], slopes[path]) for path in kept]
+    layers = [_layer(path, kept[path], passed[path], slopes[path], products) for path in kept]
     return Trace(
         float(value),
         np.asarray(scores),
@@ -252,7 +255,9 @@ def _shape_and_dtype(A: Any) -> tuple[Shape, Any]:
     return values.shape, values.dtype
 
 
-def _layer(path: str, kept: _Kept, passed: tuple[Any, Any, Weights], dA: Any) -> LayerTrace:
+def _layer(
+    path: str, kept: _Kept, passed: tuple[Any, Any, Weights], dA: Any, products: bool
+) -> LayerTrace:
     """Return a layer's trace, its gradients by its own backward rule."""
     X, A, weights = passed
     values, lengths = parts(X)
@@ -268,5 +273,5 @@ def _layer(path: str, kept: _Kept, passed: tuple[Any, Any, Weights], dA: Any) ->
     else:
         (gradients,), dX = jax.vjp(lambda weights: output(weights, values), weights)[1](dA), None
     gradients = in_order(gradients, weights)
-    products = tuple(products_of(kept.layer, weights, values, lengths, parts(A)[0], dA))
-    return LayerTrace(path, kept.layer, X, A, dA, dX, weights, gradients, products)
+    behind = products_of(kept.layer, weights, values, lengths, parts(A)[0], dA) if products else ()
+    return LayerTrace(path, kept.layer, X, A, dA, dX, weights, gradients, tuple(behind))
