@@ -1,4 +1,4 @@
-"""Calibration: does what a classifier calls 80 % certain come true in 80 of 100 cases?
+"""Calibration: whether what a classifier calls 80 % certain comes true in 80 of 100 cases.
 
 Rows are sorted by confidence, the probability of the class that is predicted, and cut into bins of
 as many rows each. A bin's confidence against its accuracy is a point of the reliability diagram;

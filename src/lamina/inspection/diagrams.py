@@ -6,7 +6,7 @@ phone. `lamina.inspection.report` shows the same figures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,9 +185,7 @@ def draw_watched(watched: Mapping[str, Any], figure_name: str = "gradient_norm")
     figure, axis = _one_axis(height=1.3 + 0.24 * min(len(names), MOST_BARS))
     epochs = watched["epoch"]
     extent = (epochs[0] - 0.5, epochs[-1] + 0.5, len(names) - 0.5, -0.5)
-    image = axis.imshow(
-        cells, aspect="auto", cmap="viridis", interpolation="none", extent=extent
-    )
+    image = axis.imshow(cells, aspect="auto", cmap="viridis", interpolation="none", extent=extent)
     if len(names) <= MOST_BARS:
         axis.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
     axis.set_xlabel("epoch")

@@ -34,6 +34,11 @@ class Classified:
     found: Int[np.ndarray, " n"]
     probabilities: Float[np.ndarray, "n K"] | None
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.true)
+
     @cached_property
     def confusion(self) -> Int[np.ndarray, "K K"]:
         """Counts: true classes down, predicted ones across."""
@@ -81,6 +86,11 @@ class Labelled:
     probabilities: Float[np.ndarray, "n K"] | None
 
     @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.true)
+
+    @property
     def accuracy(self) -> float:
         """The share of rows whose labels are all right."""
         return float(np.mean((self.true == self.found).all(axis=1)))
@@ -114,6 +124,11 @@ class Estimated:
     names: tuple[str, ...]
     true: Float[np.ndarray, "n k"]
     found: Float[np.ndarray, "n k"]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.true)
 
     @property
     def errors(self) -> Float[np.ndarray, "n k"]:
@@ -167,12 +182,17 @@ def outcome(model: Any, X: Any, y: Any) -> Outcome:
     """
     targets = np.asarray(model.as_trained(X, y)[-1])
     if not hasattr(model, "classes_"):
-        true, found = (np.asarray(v, np.float64).reshape(len(targets), -1) for v in (y, model.predict(X)))
+        true, found = (
+            np.asarray(values, np.float64).reshape(len(targets), -1)
+            for values in (y, model.predict(X))
+        )
         names = model.target_names_ or [f"target {j}" for j in range(true.shape[1])]
         return Estimated(_text(names), true, found)
     probabilities = model.predict_proba(X) if hasattr(model, "predict_proba") else None
-    classes = _text(model.target_names_ or model.classes_) if targets.ndim == 2 else _text(model.classes_)
+    classes = _text(model.classes_)
     if targets.ndim == 2:
+        if len(model.target_names_ or ()) == len(classes):
+            classes = _text(model.target_names_)
         found = model.predict(X) if probabilities is None else probabilities > 0.5
         return Labelled(classes, targets > 0.5, np.asarray(found) > 0, probabilities)
     if probabilities is None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lamina.inspection.page.markup import Markup, escaped, tag
+from lamina.inspection.page.markup import Markup, tag
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ COLOURS = {
 _SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "lamina", "svg.image_inline": True}
 
 
-def figure_as_svg(figure: Figure, label: str, number: int) -> Markup:
+def figure_as_svg(figure: Figure, label: str) -> Markup:
     """Return a figure as an SVG element.
 
     Parameters
@@ -34,9 +35,8 @@ def figure_as_svg(figure: Figure, label: str, number: int) -> Markup:
     figure : Figure
         Any; its text stays text, and its background is the page's.
     label : str
-        What it shows, for those who do not see it.
-    number : int
-        Its number on the page, which keeps its parts' names apart from other figures'.
+        What it shows, for those who do not see it; no other figure of the page has the same, as
+        it keeps the names of their parts apart.
     """
     import matplotlib
 
@@ -47,10 +47,8 @@ def figure_as_svg(figure: Figure, label: str, number: int) -> Markup:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    prefix = f"f{number}-"
-    svg = re.sub(
-        r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg
-    )
+    prefix = f"f{zlib.crc32(label.encode()):08x}-"
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", svg)
     svg = re.sub(r"data:image/png;base64,([^\"]+)", _with_palette, svg)
     svg = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", svg)
@@ -78,7 +76,9 @@ def _with_palette(found: re.Match[str]) -> str:
     return _data_uri(small)
 
 
-def picture(pixels: np.ndarray, label: str, title: str | None = None) -> Markup:
+def picture(
+    pixels: np.ndarray, label: str, width: int | None = None, height: int | None = None
+) -> Markup:
     """Return an ``img`` of pixels.
 
     Parameters
@@ -87,15 +87,15 @@ def picture(pixels: np.ndarray, label: str, title: str | None = None) -> Markup:
         Greys or colours.
     label : str
         What it shows, for those who do not see it.
-    title : str, optional
-        What a pointer on it tells.
+    width, height : int, optional
+        Its size on the page; a pixel a pixel if None.
     """
     from PIL import Image
 
     h, w = pixels.shape[:2]
-    uri = _data_uri(Image.fromarray(pixels))
     crisp = "crisp" if max(h, w) < 96 else None
-    return tag("img", src=uri, alt=label, title=title, width=w, height=h, class_=crisp)
+    source = _data_uri(Image.fromarray(pixels))
+    return tag("img", src=source, alt=label, width=width or w, height=height or h, class_=crisp)
 
 
 def _data_uri(image: Any) -> str:

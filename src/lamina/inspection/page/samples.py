@@ -85,16 +85,15 @@ def _text(text: str) -> Markup:
 def _lines(series: np.ndarray, label: str) -> Markup:
     """Return a series (t, m) as one line a channel, all on one scale."""
     series = np.nan_to_num(np.asarray(series, np.float64))
+    steps, channels = series.shape
     if series.shape[0] > MOST_PIXELS:
         series = reduced(series, MOST_PIXELS)[0]
     low, high = float(series.min()), float(series.max())
     across = np.linspace(0, 100, max(len(series), 2))
     down = 39 - 38 * (series - low) / ((high - low) or 1.0)
     lines = []
-    for j in range(min(series.shape[1], MOST_CHANNELS)):
+    for j in range(min(channels, MOST_CHANNELS)):
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down[:, j], strict=False))
         lines.append(tag("polyline", points=points, class_="even" if j % 2 else None))
-    described = f"{label}: series of {len(series)} steps and {series.shape[1]} channels"
-    return tag(
-        "svg", lines, class_="lines", viewBox="0 0 100 40", role="img", aria_label=described
-    )
+    described = f"{label}: series of {steps} steps and {channels} channels"
+    return tag("svg", lines, class_="lines", viewBox="0 0 100 40", role="img", aria_label=described)

@@ -95,9 +95,7 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Markup:
     for i, name in enumerate(names):
         cells = [_share(int(counts[i, j]), shares[i, j], i == j) for j in range(len(names))]
         body.append(tag("tr", tag("th", name, scope="row"), cells))
-    made = tag(
-        "table", tag("thead", tag("tr", heads)), tag("tbody", body), class_="confusion"
-    )
+    made = tag("table", tag("thead", tag("tr", heads)), tag("tbody", body), class_="confusion")
     return scrolling(made, "Confusion matrix")
 
 
@@ -108,4 +106,6 @@ def _share(count: int, share: float, right: bool) -> Markup:
     kinds = ["right"] if right else []
     kinds += ["strong"] if depth > 0.6 else []
     title = f"{share:.1%} of its class"
-    return tag("td", count, class_=" ".join(kinds) or None, style=f"--share: {depth:.2f}", title=title)
+    return tag(
+        "td", count, class_=" ".join(kinds) or None, style=f"--share: {depth:.2f}", title=title
+    )

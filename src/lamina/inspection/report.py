@@ -1,0 +1,205 @@
+"""A model's report: one HTML file that shows what it learned, from its matrices to its mistakes.
+
+The file needs no network and holds no other: pictures are inside it. The pictures are those of the
+`draw_…` functions beside this one; `lamina.inspection.page` sets them on the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lamina import __version__
+from lamina.errors import InputError, check_number
+from lamina.inspection.health import health
+from lamina.inspection.outcomes import Estimated, Outcome, outcome
+from lamina.inspection.page import matrices, predictions, training
+from lamina.inspection.page.document import Section, document
+from lamina.inspection.page.markup import Markup, join, tag
+from lamina.inspection.plan import Plan, plan
+from lamina.inspection.spectra import Spectrum, spectra
+from lamina.training.optimizers import NAMES, optimizer
+
+MISTAKES = 12
+USUAL_BATCH = 128
+
+
+def report(
+    model: Any,
+    X: Any = None,
+    y: Any = None,
+    path: str | Path = "report.html",
+    *,
+    title: str | None = None,
+    data: str | None = None,
+    names: Sequence[str] = (),
+    mistakes: int = MISTAKES,
+) -> Path:
+    """Write what there is to see of a fitted network into one HTML file.
+
+    Learning curves, what is confused or how far off values are, calibration, the worst mistakes,
+    a verdict on the model's health, each weight matrix as a heat map with its spectrum against
+    chance, gradients by layer, and what the network costs.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted network.
+    X, y : optional
+        Data as `fit` takes them, best not those of training. Without them the page shows what the
+        model alone tells.
+    path : str or Path
+        The file to write.
+    title : str, optional
+        The page's; the estimator's name if None.
+    data : str, optional
+        What the data are called.
+    names : sequence of n str, optional
+        What rows of X are called, such as files of images.
+    mistakes : int
+        How many of the worst to show.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        For a model without a network, unusable data, or a file that cannot be written to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lamina import LinearClassifier
+    >>> model = LinearClassifier(max_epochs=1, random_state=0).fit(np.eye(3), [0, 1, 2])
+    >>> written = report(model, np.eye(3), [0, 1, 2], getfixture("tmp_path") / "report.html")
+    >>> written.read_text(encoding="utf-8")[:15]
+    '<!doctype html>'
+    """
+    check_number("mistakes", mistakes, at_least=0, whole=True)
+    _check(model, X, y)
+    page = _page(model, X, y, title or type(model).__name__, data, names, mistakes)
+    path = Path(path)
+    try:
+        path.write_text(page, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise InputError(
+            f"report expected a file that can be written to, got {path}: "
+            f"{error.strerror or error}. Choose another."
+        ) from error
+    return path
+
+
+def _check(model: Any, X: Any, y: Any) -> None:
+    """Raise unless this is a fitted network, and data are given where they can be looked at."""
+    name = type(model).__name__
+    if not hasattr(model, "network_"):
+        raise InputError(
+            f"report expected a fitted network, got {name}, which has none. Call fit first; models "
+            "of users, items and topics show themselves by evaluate."
+        )
+    if X is None and y is None:
+        return
+    if X is None or y is None:
+        raise InputError("report expected X and y together, got one of them. Pass both or none.")
+    if not hasattr(model, "classes_") and not hasattr(model, "target_mean_"):
+        raise InputError(
+            f"report expected a classifier or regressor to show data to, got {name}. Leave the "
+            "data out: the page then shows what the model alone tells."
+        )
+
+
+def _page(
+    model: Any, X: Any, y: Any, title: str, data: str | None, names: Sequence[str], mistakes: int
+) -> str:
+    found = None if X is None else outcome(model, X, y)
+    if len(names) not in (0, found.rows if found else 0):
+        raise InputError(f"names expected one for each row of X, got {len(names)}.")
+    known = list(spectra(model.weights_))
+    costs = _plan(model)
+    header = _header(model, found, known, costs, title, data)
+    sections = list(_sections(model, X, y, found, known, costs, names, mistakes))
+    return document(title, header, sections, f"Written by Lamina {__version__}.")
+
+
+def _plan(model: Any) -> Plan:
+    known = isinstance(model.optimizer, str) and model.optimizer in NAMES
+    rule = optimizer(model.optimizer) if known else None
+    return plan(model.network_, model.input_shape_, model.batch_size or USUAL_BATCH, rule)
+
+
+def _header(
+    model: Any,
+    found: Outcome | None,
+    known: list[Spectrum],
+    costs: Plan,
+    title: str,
+    data: str | None,
+) -> Markup:
+    figures = {} if found is None else predictions.headline(found)
+    epochs = model.history_.get("loss", [])
+    if epochs:
+        figures["training loss"] = f"{epochs[-1]:.4g}"
+        figures["epochs"] = f"{len(epochs):,}"
+    figures["weights"] = f"{costs.parameters:,}"
+    lead = [repr(model)]
+    if found is not None:
+        lead.append(f", shown {found.rows:,} rows")
+        lead.append(f" of {data}" if data else None)
+    pairs = [tag("div", tag("dt", name), tag("dd", value)) for name, value in figures.items()]
+    return join(
+        tag("h1", title),
+        tag("p", lead, class_="lead"),
+        tag("dl", pairs, class_="figures"),
+        matrices.chain(model.weights_, known),
+    )
+
+
+def _sections(
+    model: Any,
+    X: Any,
+    y: Any,
+    found: Outcome | None,
+    known: list[Spectrum],
+    costs: Plan,
+    names: Sequence[str],
+    mistakes: int,
+) -> Iterator[Section]:
+    """Yield the parts of the page; those that there is nothing to say in are left out."""
+    state = health(model, X, y)
+    judged = "Judged by its weights and history alone." if X is None else ""
+    yield Section("Health", training.verdicts(state, known), judged)
+    if model.history_.get("loss"):
+        yield Section("Learning", training.learning(model.history_))
+    if found is not None:
+        yield Section("Predictions", predictions.predictions(found))
+        worst = predictions.mistakes(model, X, found, mistakes, names)
+        if worst is not None:
+            yield Section("Worst mistakes", worst, "The worst first.")
+    first = matrices.first_layer(model.weights_, _image_shape(model), _classes(found))
+    yield Section(
+        "Matrices",
+        join(
+            matrices.overview(model.weights_, known),
+            first,
+            matrices.cards(model.weights_, known, state.verdicts),
+        ),
+        "Singular values beyond the edge of chance, after Marchenko and Pastur, are what training "
+        "has put there.",
+    )
+    flow = training.gradients(state, getattr(model, "watched_", None), known)
+    if flow is not None:
+        yield Section("Gradients", flow)
+    yield Section("Cost", training.cost(costs))
+
+
+def _image_shape(model: Any) -> tuple[int, ...] | None:
+    encoder = getattr(model, "encoder_", None)
+    return getattr(encoder, "image_shape", None) or getattr(model, "image_shape", None)
+
+
+def _classes(found: Outcome | None) -> Sequence[str] | None:
+    return None if found is None or isinstance(found, Estimated) else found.classes
