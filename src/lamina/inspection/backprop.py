@@ -15,7 +15,7 @@ algorithm 6.4.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -136,7 +136,6 @@ def trace(
     X: Any,
     y: Any,
     key: Array | None = None,
-    products: bool = True,
 ) -> Trace:
     """Return the backward pass of the mean loss of a network in training.
 
@@ -152,8 +151,32 @@ def trace(
         Samples and targets, as the network and the loss take them.
     key : random key, optional
         For layers that are random.
-    products : bool
-        Whether layers tell the products behind their gradients, which hold every matrix once more.
+    """
+    (value, scores, dscores, gradients), of_layers = passed(
+        network, loss, weights, statistics, X, y, key
+    )
+    layers = [
+        LayerTrace(path, layer, *of_layers[path], tuple(_products(layer, *of_layers[path])))
+        for path, layer in leaves(network)
+    ]
+    return Trace(
+        float(value),
+        np.asarray(scores),
+        np.asarray(dscores),
+        tuple(reversed(layers)),
+        in_order(gradients, weights),
+    )
+
+
+def passed(network, loss, weights, statistics, X, y, key=None) -> tuple[tuple, dict[str, tuple]]:
+    """Return the arrays of a backward pass, for `trace` or a compiled program to take.
+
+    Returns
+    -------
+    whole : tuple
+        The mean loss, scores, the gradient by them, and the gradients by all weights.
+    of_layers : dict from path to tuple
+        Of each layer X, A, dA, dX, weights and gradients; see `LayerTrace`.
     """
     kept: dict[str, _Kept] = {}
     context = Context(train=True, key=key)
@@ -162,23 +185,26 @@ def trace(
         kept.clear()
         tapped = _tapped(network, "", kept, taps)
         scores, _ = tapped.apply(weights, statistics, X, context)
-        passed = {path: (of.X, of.A, of.weights) for path, of in kept.items()}
-        return jnp.mean(loss(scores, y)), (scores, passed)
+        seen = {path: (of.X, of.A, of.weights) for path, of in kept.items()}
+        return jnp.mean(loss(scores, y)), (scores, seen)
 
-    _, (_, passed) = jax.eval_shape(lambda: objective(weights, {}))
-    taps = {path: jnp.zeros(*_shape_and_dtype(A)) for path, (_, A, _) in passed.items()}
-    (value, (scores, passed)), (gradients, slopes) = jax.value_and_grad(
+    _, (_, seen) = jax.eval_shape(lambda: objective(weights, {}))
+    taps = {path: jnp.zeros(*_shape_and_dtype(A)) for path, (_, A, _) in seen.items()}
+    (value, (scores, seen)), (gradients, slopes) = jax.value_and_grad(
         objective, argnums=(0, 1), has_aux=True
     )(weights, taps)
     dscores = jax.grad(lambda scores: jnp.mean(loss(scores, y)))(scores)
-    layers = [_layer(path, kept[path], passed[path], slopes[path], products) for path in kept]
-    return Trace(
-        float(value),
-        np.asarray(scores),
-        np.asarray(dscores),
-        tuple(reversed(layers)),
-        in_order(gradients, weights),
-    )
+    of_layers = {path: _pulled_back(kept[path], *seen[path], slopes[path]) for path in kept}
+    return (value, scores, dscores, gradients), of_layers
+
+
+def leaves(network: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Yield every layer that is not made of layers, with its path, from first to last."""
+    if not isinstance(network, Composite):
+        yield path, network
+        return
+    for name, part in network.named():
+        yield from leaves(part, f"{path}/{name}" if path else name)
 
 
 def norm(array: Any) -> float:
@@ -255,23 +281,22 @@ def _shape_and_dtype(A: Any) -> tuple[Shape, Any]:
     return values.shape, values.dtype
 
 
-def _layer(
-    path: str, kept: _Kept, passed: tuple[Any, Any, Weights], dA: Any, products: bool
-) -> LayerTrace:
-    """Return a layer's trace, its gradients by its own backward rule."""
-    X, A, weights = passed
+def _pulled_back(kept: _Kept, X: Any, A: Any, weights: Weights, dA: Any) -> tuple:
+    """Return X, A, dA, dX, weights and gradients, these by the layer's own backward rule."""
     values, lengths = parts(X)
-    differentiable = jnp.issubdtype(values.dtype, jnp.floating)
 
     def output(weights, values):
         given: Any = values if lengths is None else Sequences(values, lengths)
         out, _ = kept.layer.apply(weights, kept.statistics, given, kept.context)
         return parts(out)[0]
 
-    if differentiable:
+    if jnp.issubdtype(values.dtype, jnp.floating):
         gradients, dX = jax.vjp(output, weights, values)[1](dA)
     else:
         (gradients,), dX = jax.vjp(lambda weights: output(weights, values), weights)[1](dA), None
-    gradients = in_order(gradients, weights)
-    behind = products_of(kept.layer, weights, values, lengths, parts(A)[0], dA) if products else ()
-    return LayerTrace(path, kept.layer, X, A, dA, dX, weights, gradients, tuple(behind))
+    return X, A, dA, dX, weights, in_order(gradients, weights)
+
+
+def _products(layer: Layer, X, A, dA, dX, weights, gradients) -> Iterator[Product]:
+    values, lengths = parts(X)
+    yield from products_of(layer, weights, values, lengths, parts(A)[0], dA)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 
 from lamina.errors import InputError
 from lamina.functions.losses import Loss
-from lamina.inspection.backprop import Trace, trace
+from lamina.inspection.backprop import LayerTrace, Trace, leaves, passed
 from lamina.layers.layer import Layer, Weights
 from lamina.layers.sequences import Sequences, parts
 from lamina.training.loop import scores
@@ -22,6 +22,8 @@ from lamina.training.optimizers import NAMES, optimizer
 MOST_ROWS = 2048
 """Rows that predictions are looked at on; the backward pass takes fewer."""
 TRACED_ROWS, FEWEST_TRACED = 256, 16
+QUICKLY = {"xla_backend_optimization_level": "0"}
+"""XLA's options for programs that run once: compiled in a third of the time."""
 TRACED_NUMBERS = 1 << 23
 """About how many numbers the widest layer of a backward pass may hold."""
 
@@ -76,6 +78,10 @@ class Evidence:
         Weights and statistics before the first step, where the seed gives them again.
     names : tuple of str
         The input's columns, where they have names.
+    classes : sequence
+        What the scores are of: classes, or numbers from 0 on.
+    stopped_early : bool
+        Whether the weights are those of the best epoch and not of the last.
     data : Data or None
         What rows were shown.
     """
@@ -90,6 +96,8 @@ class Evidence:
     rule: str | None
     initial: tuple[Weights, Weights] | None
     names: tuple[str, ...]
+    classes: Sequence
+    stopped_early: bool
     data: Data | None = None
 
     @cached_property
@@ -143,6 +151,8 @@ def gathered(model: Any, X: Any = None, y: Any = None) -> Evidence:
         rule=optimizer(name).name if name in NAMES else None,
         initial=_drawn_again(model),
         names=_column_names(model),
+        classes=getattr(model, "classes_", range(10**9)),
+        stopped_early=model.early_stopping is not None,
     )
     return evidence if X is None else replace(evidence, data=_shown(model, evidence, X, y))
 
@@ -172,10 +182,26 @@ def _shown(model: Any, evidence: Evidence, X: Any, y: Any) -> Data:
     widest = max(evidence.network.widest(tuple(model.input_shape_)), 1)
     rows = int(np.clip(TRACED_NUMBERS // widest, FEWEST_TRACED, TRACED_ROWS))
     few = _some(X, y, rows)
-    traced = trace(
-        evidence.network, loss, weights, statistics, *few, key=jax.random.key(0), products=False
-    )
+    traced = _traced(evidence.network, loss, weights, statistics, *few)
     return Data(X, y, found, traced, guessing(loss, y, found), mean_loss(loss, found, y))
+
+
+def _traced(network: Layer, loss: Loss, weights, statistics, X: Any, y: np.ndarray) -> Trace:
+    """Return the backward pass by one compiled program, without the products behind it."""
+    program = _backward(network, loss)
+    (value, found, dscores, gradients), of_layers = jax.tree.map(
+        np.asarray, program(weights, statistics, X, y, jax.random.key(0))
+    )
+    layers = [LayerTrace(path, layer, *of_layers[path], ()) for path, layer in leaves(network)]
+    return Trace(float(value), found, dscores, tuple(reversed(layers)), gradients)
+
+
+@cache
+def _backward(network: Layer, loss: Loss) -> Callable:
+    def run(weights, statistics, X, y, key):
+        return passed(network, loss, weights, statistics, X, y, key)
+
+    return jax.jit(run, compiler_options=QUICKLY)
 
 
 def _some(X: Any, y: np.ndarray, most: int) -> tuple[Any, np.ndarray]:
@@ -188,7 +214,12 @@ def _some(X: Any, y: np.ndarray, most: int) -> tuple[Any, np.ndarray]:
 
 def mean_loss(loss: Callable, found: np.ndarray, y: np.ndarray) -> float:
     """Return the mean loss of scores."""
-    return float(np.mean(np.asarray(loss(found, y))))
+    return float(_mean_of(loss)(found, y))
+
+
+@cache
+def _mean_of(loss: Callable) -> Callable:
+    return jax.jit(lambda found, y: loss(found, y).mean(), compiler_options=QUICKLY)
 
 
 def guessing(loss: Loss, y: np.ndarray, like: np.ndarray) -> float:
@@ -203,17 +234,6 @@ def guessing(loss: Loss, y: np.ndarray, like: np.ndarray) -> float:
     else:
         constant = y.mean(axis=0)
     return mean_loss(loss, np.broadcast_to(constant, like.shape).astype(like.dtype), y)
-
-
-def leaves(network: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield every layer that is not made of layers, with its path, from first to last."""
-    from lamina.layers.composite import Composite
-
-    if not isinstance(network, Composite):
-        yield path, network
-        return
-    for name, part in network.named():
-        yield from leaves(part, f"{path}/{name}" if path else name)
 
 
 def at(tree: Weights, path: str) -> Weights:

@@ -9,14 +9,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina.inspection import matrix_checks
+from lamina.inspection import data_checks, matrix_checks, signal_checks, training_checks
 from lamina.inspection.evidence import gathered
+from lamina.inspection.signals import figures
+from lamina.inspection.updates import update_ratios
 from lamina.inspection.verdicts import SEVERITIES, Health, Verdict
 
 CHECKS = (
     matrix_checks.numbers,
     matrix_checks.duplicates,
     matrix_checks.unmoved,
+    data_checks.scale,
+    data_checks.shuffled,
+    data_checks.collapse,
+    signal_checks.dead,
+    signal_checks.saturated,
+    signal_checks.gradients,
+    signal_checks.time,
+    signal_checks.collapse,
+    training_checks.rate_too_high,
+    training_checks.rate_too_low,
+    training_checks.overfitting,
 )
 CAUSES = (
     "not finite",
@@ -62,7 +75,8 @@ def health(model: Any, X: Any = None, y: Any = None) -> Health:
     """
     evidence = gathered(model, X, y)
     verdicts = [verdict for check in CHECKS for verdict in check(evidence)]
-    return Health(tuple(sorted(verdicts, key=_rank)), ())
+    layers = figures(evidence, update_ratios(evidence))
+    return Health(tuple(sorted(verdicts, key=_rank)), tuple(layers))
 
 
 def _rank(verdict: Verdict) -> tuple[int, int]:

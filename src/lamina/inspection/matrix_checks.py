@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lamina.inspection.evidence import Evidence, at, leaves
+from lamina.inspection.backprop import leaves
+from lamina.inspection.evidence import Evidence, at
 from lamina.inspection.verdicts import NOTICE, PROBLEM, Verdict
 from lamina.layers.frozen import HELD, Frozen
 from lamina.layers.layer import Weights
