@@ -153,7 +153,9 @@ class Page:
 
     def screenshot(self, path, whole=True):
         """Write a picture of the page: all of it, or what the window shows."""
-        found = self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._area(whole))
+        found = self.call(
+            "Page.captureScreenshot", captureBeyondViewport=whole, **self._area(whole)
+        )
         Path(path).write_bytes(base64.b64decode(found["data"]))
 
     def _area(self, whole):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lamina.inspection.calibration import Calibration
     from lamina.inspection.spectra import Spectrum
 
-SIZE = 4.3, 2.9
+SIZE = 3.7, 2.6
 """Inches: about the width of a phone at the size of the page's text."""
 
 MOST_CELLS = 128
@@ -30,6 +30,8 @@ MOST_CELLS = 128
 
 MOST_POINTS = 2000
 MOST_BARS = 40
+MOST_NAMED = 6
+"""Lines that a legend names; of more the colour tells the depth."""
 GREY, RED = "#808080", "#d62728"
 WATCHED = ("gradient_norm", "update_ratio", "weight_norm")
 
@@ -129,12 +131,13 @@ def draw_spectrum(spectrum: Spectrum) -> Figure:
         axis.set_xlabel("singular value σ")
         axis.set_ylabel("density")
         axis.axvline(high, color=GREY, linestyle="--", linewidth=1, label="edge of chance")
+        axis.set_ylim(top=1.3 * axis.get_ylim()[1])  # room for the legend
     else:
         axis.plot(np.arange(1, len(values) + 1), values, ".", label="singular value σ")
         axis.set_xlabel(f"rank, the first {len(values)} of {min(spectrum.shape)}")
         axis.axhline(high, color=GREY, linestyle="--", linewidth=1, label="edge of chance")
         axis.set_ylim(bottom=0)
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="upper right")
     return figure
 
 
@@ -155,7 +158,8 @@ def draw_gradient_flow(norms: Mapping[str, float | None]) -> Figure:
     positive = values[values > 0]
     if len(positive):
         axis.set_xscale("log")
-        axis.set_xlim(positive.min() / 3, positive.max() * 2)
+        powers = np.floor(np.log10(0.9 * positive.min())), np.ceil(np.log10(positive.max()))
+        axis.set_xlim(*(10.0**power for power in powers))
     axis.barh(places, values, height=0.7)
     axis.set_yticks(places, names, fontsize=8, parse_math=False)
     axis.invert_yaxis()
@@ -165,7 +169,9 @@ def draw_gradient_flow(norms: Mapping[str, float | None]) -> Figure:
 
 
 def draw_watched(watched: Mapping[str, Any], figure_name: str = "gradient_norm") -> Figure:
-    """Draw what was watched of each matrix, by epoch: brighter is greater, on a scale of powers.
+    """Draw what was watched of each matrix, by epoch, on a scale of powers.
+
+    A line a matrix; many are coloured by their depth in the network.
 
     Parameters
     ----------
@@ -178,20 +184,36 @@ def draw_watched(watched: Mapping[str, Any], figure_name: str = "gradient_norm")
     matrices = watched.get("matrices") or {}
     if not matrices or not watched.get("epoch"):
         raise InputError("draw_watched expected at least one epoch, got none. Fit with Watch().")
-    names = list(matrices)
-    values = np.array([matrices[name][figure_name] for name in names], np.float64)
-    values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-    cells = np.log10(values)
-    figure, axis = _one_axis(height=1.3 + 0.24 * min(len(names), MOST_BARS))
-    epochs = watched["epoch"]
-    extent = (epochs[0] - 0.5, epochs[-1] + 0.5, len(names) - 0.5, -0.5)
-    image = axis.imshow(cells, aspect="auto", cmap="viridis", interpolation="none", extent=extent)
-    if len(names) <= MOST_BARS:
-        axis.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap
+
+    figure, axis = _one_axis()
+    colours = _by_depth(len(matrices))
+    for colour, (name, figures) in zip(colours, matrices.items(), strict=True):
+        values = np.array(figures[figure_name], np.float64)
+        values[~(values > 0)] = np.nan  # no place on a scale of powers
+        axis.plot(watched["epoch"], values, ".-", markersize=3, color=colour, label=name)
+    axis.set_yscale("log")
     axis.set_xlabel("epoch")
-    title = {"gradient_norm": "‖dW‖", "update_ratio": "‖ΔW‖ / ‖W‖", "weight_norm": "‖W‖"}
-    figure.colorbar(image, ax=axis, label=f"log₁₀ {title[figure_name]}")
+    titles = {"gradient_norm": "‖dW‖", "update_ratio": "‖ΔW‖ / ‖W‖", "weight_norm": "‖W‖"}
+    axis.set_ylabel(titles[figure_name])
+    axis.grid(alpha=0.3)
+    if len(matrices) <= MOST_NAMED:
+        figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    else:
+        scale = ListedColormap(colours)
+        depth = figure.colorbar(ScalarMappable(cmap=scale), ax=axis, ticks=[0, 1])
+        depth.ax.set_yticklabels(["first", "last"], fontsize=8)
     return figure
+
+
+def _by_depth(count: int) -> list[Any]:
+    """Return a colour for each matrix: the usual ones for few, else from violet to green."""
+    from matplotlib import colormaps
+
+    if count <= MOST_NAMED:
+        return [f"C{j}" for j in range(count)]
+    return list(colormaps["viridis"](np.linspace(0.25, 0.85, count)))
 
 
 def draw_calibration(found: Calibration) -> Figure:
@@ -230,7 +252,7 @@ def draw_predicted(y: Float[np.ndarray, " n"], predicted: Float[np.ndarray, " n"
             f"draw_predicted expected two vectors of one length, got shapes {y.shape} and "
             f"{predicted.shape}."
         )
-    figure, axis = _one_axis(height=3.4)
+    figure, axis = _one_axis(height=SIZE[0] - 0.6)
     low, high = float(min(y.min(), predicted.min())), float(max(y.max(), predicted.max()))
     axis.plot([low, high], [low, high], color=GREY, linestyle="--", linewidth=1)
     rows = np.unique(np.linspace(0, len(y) - 1, min(len(y), MOST_POINTS)).astype(int))
@@ -250,7 +272,7 @@ def draw_residuals(y: Float[np.ndarray, " n"], predicted: Float[np.ndarray, " n"
         True and predicted values.
     """
     errors = np.asarray(predicted, np.float64) - np.asarray(y, np.float64)
-    figure, axis = _one_axis(height=3.4)
+    figure, axis = _one_axis(height=SIZE[0] - 0.6)
     axis.hist(errors, bins=int(np.clip(np.sqrt(len(errors)), 8, 50)), alpha=0.6)
     axis.axvline(0, color=GREY, linestyle="--", linewidth=1)
     axis.set_xlabel("error: predicted minus true")

@@ -137,7 +137,7 @@ def draw_history(history: dict[str, list[float]], names: Sequence[str] | None = 
         axis.plot(epochs, history[name], label="training")
         if f"val_{name}" in history:
             axis.plot(epochs, history[f"val_{name}"], label="validation")
-            axis.legend()
+            axis.legend(frameon=False)
         axis.set_xlabel("epoch")
         axis.set_ylabel(name)
         axis.grid(alpha=0.3)

@@ -190,7 +190,7 @@ def _sections(
         "Singular values beyond the edge of chance, after Marchenko and Pastur, are what training "
         "has put there.",
     )
-    flow = training.gradients(state, getattr(model, "watched_", None), known)
+    flow = training.gradients(state, getattr(model, "watched_", None), model.history_)
     if flow is not None:
         yield Section("Gradients", flow)
     yield Section("Cost", training.cost(costs))

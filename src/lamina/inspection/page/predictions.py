@@ -40,14 +40,15 @@ def predictions(outcome: Outcome) -> Markup:
     if isinstance(outcome, Estimated):
         return _values(outcome)
     if isinstance(outcome, Labelled):
-        return join(_classes(outcome.classes, outcome.true, outcome.found), _calibration(outcome))
+        by_label = _classes(outcome.classes, outcome.true, outcome.found)
+        return join(by_label, tag("div", _calibration(outcome), class_="cards"))
     names, K = outcome.classes, len(outcome.classes)
     truth, found = np.eye(K, dtype=bool)[outcome.true], np.eye(K, dtype=bool)[outcome.found]
-    if K <= MOST_CLASSES:
-        first = confusion(outcome.confusion, names)
-    else:
-        first = tag("div", _many(outcome), class_="cards")
-    return join(first, _classes(names, truth, found), _calibration(outcome))
+    if K > MOST_CLASSES:
+        shown = join(_many(outcome), _calibration(outcome))
+        return join(tag("div", shown, class_="cards"), _classes(names, truth, found))
+    shown = join(confusion(outcome.confusion, names), _calibration(outcome))
+    return join(tag("div", shown, class_="beside"), _classes(names, truth, found))
 
 
 def _classes(names: Sequence[str], true: np.ndarray, found: np.ndarray) -> Markup:
@@ -90,7 +91,7 @@ def _calibration(outcome: Classified | Labelled) -> Markup | None:
         f"A point below the line: less often right than claimed. The expected calibration error is "
         f"{found.error:.1%}; on average the model is {tendency}."
     )
-    return tag("div", _figure(draw_calibration(found), "Calibration", note), class_="cards")
+    return _figure(draw_calibration(found), "Calibration", note)
 
 
 def _figure(figure: Any, title: str, note: str | None = None) -> Markup:
@@ -168,21 +169,10 @@ def _said(outcome: Outcome, row: int) -> Markup:
             tag("strong", f"{outcome.classes[true]} taken for {outcome.classes[found]}"), sure
         )
     if isinstance(outcome, Labelled):
-        missed = [
-            c
-            for c, t, f in zip(outcome.classes, outcome.true[row], outcome.found[row], strict=True)
-            if t and not f
-        ]
-        invented = [
-            c
-            for c, t, f in zip(outcome.classes, outcome.true[row], outcome.found[row], strict=True)
-            if f and not t
-        ]
-        parts = [
-            f"missed {', '.join(missed)}" if missed else "",
-            f"invented {', '.join(invented)}" if invented else "",
-        ]
-        return tag("strong", "; ".join(filter(None, parts)))
+        true, found, names = outcome.true[row], outcome.found[row], np.array(outcome.classes)
+        kinds = {"missed": names[true & ~found], "invented": names[found & ~true]}
+        parts = [f"{kind} {', '.join(which)}" for kind, which in kinds.items() if len(which)]
+        return tag("strong", "; ".join(parts))
     spread = np.maximum(outcome.true.std(axis=0), 1e-300)
     j = int(np.argmax(np.abs(outcome.errors[row] / spread)))
     said = f"{outcome.found[row, j]:.4g} instead of {outcome.true[row, j]:.4g}"

@@ -43,21 +43,21 @@ def verdicts(found: Health, known: list[Spectrum]) -> Markup:
 
 
 def learning(history: dict[str, list[float]]) -> Markup:
-    """Return a curve for each figure of the history."""
-    curves = []
-    for name in [*figures_of(history), "gradient_norm", "learning_rate"]:
-        values = history.get(name)
-        if values is None or (name == "learning_rate" and len(set(values)) == 1):
-            continue
-        title = name.replace("_", " ")
-        figure = figure_as_svg(draw_history(history, [name]), f"{title} by epoch")
-        caption = tag("figcaption", f"{title[:1].upper()}{title[1:]}")
-        curves.append(tag("figure", caption, figure, class_="card"))
-    return tag("div", curves, class_="cards")
+    """Return a curve for each figure of the history, and for the learning rate if it changed."""
+    names = figures_of(history)
+    if len(set(history.get("learning_rate", ()))) > 1:
+        names.append("learning_rate")
+    return tag("div", [_curve(history, name) for name in names], class_="cards")
+
+
+def _curve(history: dict[str, list[float]], name: str) -> Markup:
+    title = name.replace("_", " ")
+    figure = figure_as_svg(draw_history(history, [name]), f"{title} by epoch")
+    return _card(f"{title[:1].upper()}{title[1:]}", figure)
 
 
 def gradients(
-    found: Health, watched: dict[str, Any] | None, known: list[Spectrum]
+    found: Health, watched: dict[str, Any] | None, history: dict[str, list[float]]
 ) -> Markup | None:
     """Return how the signal flows back: by layer now, and by epoch where it was watched."""
     norms = {layer.path: layer.gradient_norm for layer in found.layers if layer.weight_norm}
@@ -65,6 +65,8 @@ def gradients(
     if any(norm is not None for norm in norms.values()):
         flow = figure_as_svg(draw_gradient_flow(norms), "Norm of the gradient by layer")
         figures.append(_card("By layer, after training", flow))
+    if history.get("gradient_norm"):
+        figures.append(_curve(history, "gradient_norm"))
     if watched is not None and watched["epoch"]:
         for name, title in (
             ("gradient_norm", "Norm of the gradient, by epoch"),
