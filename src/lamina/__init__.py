@@ -61,6 +61,7 @@ _HOME = {
     "NetworkRegressor": "estimators.network",
     "NonnegativeFactorization": "estimators.topics",
     "TruncatedSVD": "estimators.topics",
+    "TensorBoard": "training.tensorboard",
     "TransferClassifier": "estimators.transfer",
     "load": "estimators.persistence",
     "export_onnx": "estimators.onnx_export",
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
     from lamina.layers import SpatialDropout as SpatialDropout
     from lamina.layers import Standardize as Standardize
     from lamina.layers import squeeze_excitation as squeeze_excitation
+    from lamina.training.tensorboard import TensorBoard as TensorBoard
     from lamina.training.watch import Watch as Watch
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,11 @@ from lamina.inspection.page.tables import Number, table
 from lamina.inspection.pictures import MOST_PICTURES, templates
 from lamina.inspection.spectra import Spectrum, random_edges
 from lamina.inspection.verdicts import Verdict
+from lamina.layers.layer import by_path
 
 MOST_CARDS = 64
 THUMBNAIL = 40
 MOST_IN_CHAIN = 24
-
-
-def arrays(weights: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the path and values of every array in nested weights, in the order of the network."""
-    for name, value in weights.items():
-        if isinstance(value, dict):
-            yield from arrays(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name, np.asarray(value)
 
 
 def anchor(path: str) -> str:
@@ -47,7 +39,7 @@ def link(path: str, known: Sequence[Spectrum]) -> Markup:
 
 def chain(weights: dict[str, Any], known: Sequence[Spectrum]) -> Markup | None:
     """Return the network as a row of its matrices in small, each as wide and high as its shape."""
-    found = dict(arrays(weights))
+    found = _arrays(weights)
     items = []
     for spectrum in known[:MOST_IN_CHAIN]:
         W = found[spectrum.path].reshape(spectrum.shape)
@@ -63,6 +55,10 @@ def chain(weights: dict[str, Any], known: Sequence[Spectrum]) -> Markup | None:
     return tag("ol", items, class_="chain", aria_label="The network's matrices") if items else None
 
 
+def _arrays(weights: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {path: np.asarray(W) for path, W in by_path(weights)}
+
+
 def _side(length: int) -> int:
     """Return the pixels that a side of so many entries is drawn with."""
     return round(12 + 11 * math.log2(length + 1))
@@ -76,7 +72,7 @@ def overview(weights: dict[str, Any], known: Sequence[Spectrum]) -> Markup:
         "tail α", "beyond chance", "zeros",
     ]  # fmt: skip
     rows = []
-    for path, W in arrays(weights):
+    for path, W in _arrays(weights).items():
         sizes = ["×".join(map(str, W.shape)) or "1", Number(W.size, ",d")]
         spectrum = spectrum_of.get(path)
         if spectrum is None:
@@ -106,7 +102,7 @@ def cards(
     weights: dict[str, Any], known: Sequence[Spectrum], verdicts: Sequence[Verdict]
 ) -> Markup:
     """Return a card for each matrix: heat map, spectrum, what health found of it."""
-    found = dict(arrays(weights))
+    found = _arrays(weights)
     made = [_card(found[s.path], s, verdicts) for s in known[:MOST_CARDS]]
     more = len(known) - MOST_CARDS
     left_out = tag("p", f"{more} more matrices are in the table alone.") if more > 0 else None
@@ -169,7 +165,7 @@ def first_layer(
         names = [f"filter {j}" for j in range(len(pictures))]
         title = f"The first layer's {filters.shape[-1]} filters"
     else:
-        W = next((W for _, W in arrays(weights) if W.ndim >= 2), None)
+        W = next((W for W in _arrays(weights).values() if W.ndim >= 2), None)
         if W is None or image_shape is None or math.prod(image_shape) != len(W) or W.ndim != 2:
             return None
         shown = templates(W, image_shape)  # type: ignore[arg-type]
