@@ -100,7 +100,7 @@ def test_bad_settings_are_refused(trained, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="histograms expected a whole number at least 1; got 0"):
         TensorBoard(tmp_path, histograms=0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="expected a folder that can be written to, got .*file"):
+    with pytest.raises(InputError, match=r"expected a folder that can be written to, got .*file"):
         trained(TensorBoard(tmp_path / "file"))
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(InputError, match=r"pip install 'lamina\[tensorboard\]'"):

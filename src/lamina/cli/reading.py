@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from lamina.cli.data import rows_of_numbers
+from lamina.cli.data import read_labelled, rows_of_numbers, size_for
 from lamina.errors import InputError, check_choice
 from lamina.formats.dataset import Dataset
-from lamina.formats.read import can_read_as
+from lamina.formats.read import can_read_as, has_test_part
 from lamina.formats.readings import FEATURES, LongTable, Reading, SoundFrames, TextColumn
 from lamina.formats.series_encoder import SeriesEncoder
 from lamina.formats.text_encoder import TextEncoder
@@ -94,6 +94,38 @@ def as_trained(
     if not isinstance(kept, LongTable):
         return LongTable(series_id, _time_beside(series_id, time))
     return replace(kept, id=series_id or kept.id, time=time or kept.time)
+
+
+def labelled(
+    estimator: Any,
+    path: str,
+    target: str | None = None,
+    size: str | None = None,
+    skip_bad: bool = False,
+    series_id: str | None = None,
+    time: str | None = None,
+) -> Dataset:
+    """Return data with targets for a model, read as in training: the test part where there is one.
+
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+        A fitted model.
+    path : str
+        The data.
+    target, size, skip_bad, series_id, time
+        As the options of these names.
+    """
+    names = estimator.target_names_
+    dataset = read_labelled(
+        path,
+        target or (names[0] if names else None),
+        part="test" if has_test_part(path) else None,
+        size=size_for(estimator, path, size),
+        skip_bad=skip_bad,
+        reading=as_trained(estimator, path, series_id, time),
+    )
+    return as_model_takes(estimator, dataset)
 
 
 def as_model_takes(estimator: Any, dataset: Dataset) -> Dataset:

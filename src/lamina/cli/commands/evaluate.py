@@ -35,12 +35,10 @@ def evaluate(
 ) -> None:
     """Measure a saved model: loss and accuracy, by class; or errors and R²."""
     from lamina.cache import use_compilation_cache
-    from lamina.cli import data as sources
     from lamina.cli import measure, show, training
     from lamina.cli import reading as readings
     from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
-    from lamina.formats.read import has_test_part
 
     show.warnings_as_lines()
     estimator = load(model)
@@ -65,16 +63,7 @@ def evaluate(
         forecasting.evaluate(estimator, model, data)
         return
     training.check_predicts(estimator)
-    names = estimator.target_names_
-    dataset = sources.read_labelled(
-        data,
-        target or (names[0] if names else None),
-        part="test" if has_test_part(data) else None,
-        size=sources.size_for(estimator, data, size),
-        skip_bad=skip_bad,
-        reading=readings.as_trained(estimator, data, series_id, time),
-    )
-    dataset = readings.as_model_takes(estimator, dataset)
+    dataset = readings.labelled(estimator, data, target, size, skip_bad, series_id, time)
     figures = estimator.evaluate(dataset.X, dataset.y)
     show.line("model", f"{model}: {type(estimator).__name__}")
     show.line("data", f"{dataset.source}: {len(dataset):,} rows")

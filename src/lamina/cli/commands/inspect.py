@@ -12,9 +12,12 @@ from lamina.errors import InputError
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
-    image: Annotated[
-        Path | None,
-        typer.Argument(help="An image to follow through a convolutional network; needs --png."),
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Data with targets to show the model, with --html; or an image to follow through "
+            "a convolutional network, with --png."
+        ),
     ] = None,
     png: Annotated[
         Path | None,
@@ -23,6 +26,24 @@ def inspect(
             "filters), or the image's feature maps."
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a report into this file: a page of all there is to see."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The data's target column; the one trained on if left out.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
+    series_id: Annotated[
+        str | None,
+        typer.Option(help="The column of a row's series; as in training if left out."),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="The column of a row's time; as in training if left out.")
+    ] = None,
 ) -> None:
     """Show a model's matrices: shapes, norms, rank, zeros; and how it was trained."""
     from lamina.cli import show
@@ -30,8 +51,12 @@ def inspect(
     from lamina.inspection import matrix_figures
 
     show.warnings_as_lines()
-    if image is not None and png is None:
-        raise InputError(f"inspect expected --png FILE to draw {image} into, got none.")
+    if data is not None and (png is None) == (html is None):
+        got = "neither" if png is None else "both"
+        raise InputError(
+            f"inspect expected --png FILE to draw {data} into if it is an image, or --html FILE if "
+            f"it is data with targets; got {got}."
+        )
     estimator = load(model)
     console = show.console()
     show.line("model", repr(estimator))
@@ -60,8 +85,15 @@ def inspect(
     columns = ["matrix", "shape", "mean", "deviation", "‖W‖_F", "σ₁", "stable rank", "zeros"]
     console.print(show.table(columns, rows))
     if png is not None:
-        _draw(estimator, image).savefig(png, dpi=150)
+        _draw(estimator, None if data is None else Path(data)).savefig(png, dpi=150)
         show.line("picture", png)
+    if html is not None:
+        from lamina.cli import reporting
+
+        reporting.write(
+            estimator, html, data, target=target, size=size, skip_bad=skip_bad,
+            series_id=series_id, time=time,
+        )  # fmt: skip
 
 
 def _draw(estimator: Any, image: Path | None) -> Any:
