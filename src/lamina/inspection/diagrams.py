@@ -131,13 +131,12 @@ def draw_spectrum(spectrum: Spectrum) -> Figure:
         axis.set_xlabel("singular value σ")
         axis.set_ylabel("density")
         axis.axvline(high, color=GREY, linestyle="--", linewidth=1, label="edge of chance")
-        axis.set_ylim(top=1.3 * axis.get_ylim()[1])  # room for the legend
     else:
         axis.plot(np.arange(1, len(values) + 1), values, ".", label="singular value σ")
         axis.set_xlabel(f"rank, the first {len(values)} of {min(spectrum.shape)}")
         axis.axhline(high, color=GREY, linestyle="--", linewidth=1, label="edge of chance")
         axis.set_ylim(bottom=0)
-    axis.legend(frameon=False, fontsize=8, loc="upper right")
+    figure.legend(loc="outside upper right", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
@@ -194,6 +193,7 @@ def draw_watched(watched: Mapping[str, Any], figure_name: str = "gradient_norm")
         values[~(values > 0)] = np.nan  # no place on a scale of powers
         axis.plot(watched["epoch"], values, ".-", markersize=3, color=colour, label=name)
     axis.set_yscale("log")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("epoch")
     titles = {"gradient_norm": "‖dW‖", "update_ratio": "‖ΔW‖ / ‖W‖", "weight_norm": "‖W‖"}
     axis.set_ylabel(titles[figure_name])

@@ -138,6 +138,7 @@ def draw_history(history: dict[str, list[float]], names: Sequence[str] | None = 
         if f"val_{name}" in history:
             axis.plot(epochs, history[f"val_{name}"], label="validation")
             axis.legend(frameon=False)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_xlabel("epoch")
         axis.set_ylabel(name)
         axis.grid(alpha=0.3)

@@ -6,6 +6,7 @@ The file needs no network and holds no other: pictures are inside it. The pictur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from lamina.training.optimizers import NAMES, optimizer
 
 MISTAKES = 12
 USUAL_BATCH = 128
+_OBJECT = re.compile(r"<(?:\w+\.)*(\w+) object at 0x[0-9a-f]+>")
+"""How Python writes a callback: all but its class says nothing."""
 
 
 def report(
@@ -145,7 +148,7 @@ def _header(
         figures["training loss"] = f"{epochs[-1]:.4g}"
         figures["epochs"] = f"{len(epochs):,}"
     figures["weights"] = f"{costs.parameters:,}"
-    lead = [repr(model)]
+    lead = [_OBJECT.sub(r"\1", repr(model))]
     if found is not None:
         lead.append(f", shown {found.rows:,} rows")
         lead.append(f" of {data}" if data else None)

@@ -86,7 +86,7 @@ def _calibration(outcome: Classified | Labelled) -> Markup | None:
     found = outcome.calibration
     if found is None:
         return None
-    tendency = "too sure of itself" if found.overconfident else "surer than it claims to be"
+    tendency = "surer than it is right" if found.overconfident else "right more often than it claims"
     note = (
         f"A point below the line: less often right than claimed. The expected calibration error is "
         f"{found.error:.1%}; on average the model is {tendency}."
