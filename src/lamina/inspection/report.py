@@ -13,6 +13,7 @@ from typing import Any
 
 from lamina import __version__
 from lamina.errors import InputError, check_number
+from lamina.formats.files import written_whole
 from lamina.inspection.health import health
 from lamina.inspection.outcomes import Estimated, Outcome, outcome
 from lamina.inspection.page import matrices, predictions, training
@@ -84,15 +85,11 @@ def report(
     """
     check_number("mistakes", mistakes, at_least=0, whole=True)
     _check(model, X, y)
-    page = _page(model, X, y, title or type(model).__name__, data, names, mistakes)
     path = Path(path)
-    try:
-        path.write_text(page, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise InputError(
-            f"report expected a file that can be written to, got {path}: "
-            f"{error.strerror or error}. Choose another."
-        ) from error
+    with written_whole(path) as draft:
+        draft.touch()  # a place that cannot be written to is told before the work
+        page = _page(model, X, y, title or type(model).__name__, data, names, mistakes)
+        draft.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
