@@ -148,16 +148,14 @@ def test_names_from_data_are_only_text(tmp_path):
     for name in ("b", "i", "s", "u"):
         assert not page.of(name)
     assert not [image for image in page.of("img") if "onerror" in image]
-    assert {*columns[:3], *classes, "<u>title", "<s>row"} <= set(
-        page.texts
-    )  # as text they are all there
+    assert {*columns[:3], *classes, "<u>title", "<s>row"} <= set(page.texts)  # as text
     assert " of <i>data" in " ".join(page.texts)
     assert not {"\x00", "\u202e"} & set(page.source)
     assert sum(" taken for " in text for text in page.texts) == 2
 
 
 def test_names_of_targets_are_only_text(tmp_path):
-    X, y = load_iris(return_X_y=True)
+    X, _ = load_iris(return_X_y=True)
     model = LinearRegressor(max_epochs=2, random_state=0, verbose=0)
     target = pd.Series(X[:, 0], name=HOSTILE)
     page = Page(report(model.fit(X, target), X, target, tmp_path / "r.html", mistakes=0))
@@ -173,7 +171,7 @@ def test_a_model_alone_has_a_page(tmp_path):
     page = Page(report(model, path=tmp_path / "text.html"))
     sections = [section["id"] for section in page.of("section")]
     assert sections == ["health", "learning", "matrices", "gradients", "cost"]
-    with pytest.raises(InputError, match="expected a classifier or regressor .* CharacterModel"):
+    with pytest.raises(InputError, match=r"expected a classifier or regressor .* CharacterModel"):
         report(model, text, text, tmp_path / "text.html")
 
 

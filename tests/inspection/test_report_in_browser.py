@@ -52,7 +52,8 @@ def page(chromium, file):
     return chromium.open(file)
 
 
-BY_CLASS = "[...document.querySelectorAll('table')].find(t => t.caption?.textContent == 'By class')"
+SORTABLE = "[...document.querySelectorAll('table.sortable')]"
+BY_CLASS = f"{SORTABLE}.find(table => table.caption.innerText == 'By class')"
 
 
 def column(page, number):
@@ -102,7 +103,7 @@ def test_a_column_sorts_up_and_down(page):
 
 
 def test_numbers_sort_by_value_and_gaps_last(page):
-    table = "[...document.querySelectorAll('table')].find(t => t.caption?.textContent.startsWith('All'))"
+    table = f"{SORTABLE}.find(table => table.caption.innerText.startsWith('All weights'))"
     press = f"{table}.tHead.rows[0].cells[4].querySelector('button').click()"  # σ₁: none of a bias
     read = f"[...{table}.tBodies[0].rows].map(row => row.cells[4].textContent)"
     for _ in range(2):
@@ -128,12 +129,12 @@ def test_the_keyboard_is_enough(page):
 def test_a_phone_needs_no_sideways_scrolling(chromium, file):
     phone = chromium.open(file, size=browser.PHONE)
     assert phone.run("document.documentElement.scrollWidth") == browser.PHONE[0]
-    sizes = "[...document.querySelectorAll('p, td, figcaption')].map(e => parseFloat(getComputedStyle(e).fontSize))"
-    assert min(phone.run(sizes)) >= 12
+    size = "element => parseFloat(getComputedStyle(element).fontSize)"
+    assert min(phone.run(f"[...document.querySelectorAll('p, td, figcaption')].map({size})")) >= 12
 
 
-# Relative luminance and contrast: WCAG 2.1, section 1.4.3. Every text's own colour against the
-# nearest background that is not transparent.
+# Contrast is the ratio of relative luminances, WCAG 2.1, section 1.4.3: of every text's own colour
+# and what is painted below it.
 CONTRASTS = """
 (() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -146,14 +147,16 @@ CONTRASTS = """
     .map((v) => v / 255).map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const found = [];
-  for (const node of document.querySelectorAll("h1, h2, h3, p, a, td:not(.none), th, dt, dd, figcaption, text")) {
+  const texts = "h1, h2, h3, p, a, td:not(.none), th, dt, dd, figcaption, text";
+  for (const node of document.querySelectorAll(texts)) {
     if (!node.textContent.trim()) continue;
     const under = [];
     for (let e = node; e; e = e.parentElement) under.unshift(getComputedStyle(e).backgroundColor);
     const style = getComputedStyle(node);
-    const back = parts(under), ink = parts([...under, node.localName == "text" ? style.fill : style.color]);
+    const colour = node.localName == "text" ? style.fill : style.color;
+    const back = parts(under), ink = parts([...under, colour]);
     const [dark, light] = [luminance(back), luminance(ink)].sort((a, b) => a - b);
-    found.push([(light + 0.05) / (dark + 0.05), node.localName, node.textContent.trim().slice(0, 30)]);
+    found.push([(light + 0.05) / (dark + 0.05), node.localName, node.textContent.trim()]);
   }
   return found.sort((a, b) => a[0] - b[0]);
 })()

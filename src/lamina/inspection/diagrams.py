@@ -185,6 +185,7 @@ def draw_watched(watched: Mapping[str, Any], figure_name: str = "gradient_norm")
         raise InputError("draw_watched expected at least one epoch, got none. Fit with Watch().")
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap
+    from matplotlib.ticker import MaxNLocator
 
     figure, axis = _one_axis()
     colours = _by_depth(len(matrices))
@@ -193,7 +194,7 @@ def draw_watched(watched: Mapping[str, Any], figure_name: str = "gradient_norm")
         values[~(values > 0)] = np.nan  # no place on a scale of powers
         axis.plot(watched["epoch"], values, ".-", markersize=3, color=colour, label=name)
     axis.set_yscale("log")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epoch")
     titles = {"gradient_norm": "‖dW‖", "update_ratio": "‖ΔW‖ / ‖W‖", "weight_norm": "‖W‖"}
     axis.set_ylabel(titles[figure_name])

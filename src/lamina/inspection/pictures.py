@@ -127,6 +127,7 @@ def draw_history(history: dict[str, list[float]], names: Sequence[str] | None = 
         Which of its figures, each with its val_ beside it; loss and metric if None.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     if not history.get("loss"):
         raise InputError("draw_history expected at least one epoch, got a history without any.")
@@ -138,7 +139,7 @@ def draw_history(history: dict[str, list[float]], names: Sequence[str] | None = 
         if f"val_{name}" in history:
             axis.plot(epochs, history[f"val_{name}"], label="validation")
             axis.legend(frameon=False)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch")
         axis.set_ylabel(name)
         axis.grid(alpha=0.3)

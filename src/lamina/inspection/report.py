@@ -145,7 +145,7 @@ def _header(
         figures["training loss"] = f"{epochs[-1]:.4g}"
         figures["epochs"] = f"{len(epochs):,}"
     figures["weights"] = f"{costs.parameters:,}"
-    lead = [_OBJECT.sub(r"\1", repr(model))]
+    lead: list[str | None] = [_OBJECT.sub(r"\1", repr(model))]
     if found is not None:
         lead.append(f", shown {found.rows:,} rows")
         lead.append(f" of {data}" if data else None)

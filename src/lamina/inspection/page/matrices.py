@@ -152,38 +152,40 @@ def first_layer(
         Names of columns where the first matrix gives the classes' scores.
     """
     filters = first_filters(weights)
+    W = next((W for W in _arrays(weights).values() if W.ndim >= 2), None)
     if filters is not None:
-        shown = filter_pictures(filters)[..., :MOST_FILTERS]
-        bound = float(np.abs(shown).max())
-        colour = shown.shape[2] == 3
-        pictures = [
-            np.uint8(255 * (0.5 + 0.5 * shown[..., j] / (bound or 1.0)))
-            if colour
-            else signed(shown[..., 0, j], bound)
-            for j in range(shown.shape[-1])
-        ]
+        title, pictures = f"The first layer's {filters.shape[-1]} filters", _filters(filters)
         names = [f"filter {j}" for j in range(len(pictures))]
-        title = f"The first layer's {filters.shape[-1]} filters"
-    else:
-        W = next((W for W in _arrays(weights).values() if W.ndim >= 2), None)
-        if W is None or image_shape is None or math.prod(image_shape) != len(W) or W.ndim != 2:
-            return None
+    elif W is not None and W.ndim == 2 and math.prod(image_shape or ()) == len(W):
         shown = templates(W, image_shape)  # type: ignore[arg-type]
         pictures = [signed(template, float(np.abs(shown).max())) for template in shown]
-        named = classes is not None and len(classes) == W.shape[1]
-        names = [classes[j] if named else f"unit {j}" for j in range(len(pictures))]  # type: ignore
-        title = "What each class looks for" if named else "What the first units look for"
+        names, title = [f"unit {j}" for j in range(len(shown))], "What the first units look for"
+        if classes is not None and len(classes) == W.shape[1]:
+            names, title = classes[: len(shown)], "What each class looks for"
         title += f", the first {MOST_PICTURES}" if W.shape[1] > MOST_PICTURES else ""
-    shown_as = [
+    else:
+        return None
+    figures = [
         tag("figure", picture(pixels, f"Weights of {name}"), tag("figcaption", name))
         for pixels, name in zip(pictures, names, strict=True)
     ]
     scale = "Red speaks for it, blue against it; all pictures share one scale."
+    if filters is not None and filters.shape[2] == 3:
+        scale = "In the colours that each answers to; middle grey is zero."
     return tag(
         "div",
         tag("h3", title),
         tag("p", scale, class_="quiet"),
-        tag("div", shown_as, class_="gallery small"),
-        class_="card",
-        style="margin-bottom: 1rem",
+        tag("div", figures, class_="gallery small"),
+        class_="card first",
     )
+
+
+def _filters(W: np.ndarray) -> list[np.ndarray]:
+    """Return pixels of the first 64 filters: colours where they see three, else red and blue."""
+    shown = filter_pictures(W)[..., :MOST_FILTERS]
+    bound = float(np.abs(shown).max()) or 1.0
+    if shown.shape[2] == 3:
+        colours = np.round(255 * (0.5 + 0.5 * shown / bound)).astype(np.uint8)
+        return list(np.moveaxis(colours, -1, 0))
+    return [signed(shown[..., 0, j], bound) for j in range(shown.shape[-1])]

@@ -86,10 +86,12 @@ def _calibration(outcome: Classified | Labelled) -> Markup | None:
     found = outcome.calibration
     if found is None:
         return None
-    tendency = "surer than it is right" if found.overconfident else "right more often than it claims"
+    tendency = "surer than it is right"
+    if not found.overconfident:
+        tendency = "right more often than it claims"
     note = (
-        f"A point below the line: less often right than claimed. The expected calibration error is "
-        f"{found.error:.1%}; on average the model is {tendency}."
+        f"A point below the line: less often right than claimed. The expected calibration error "
+        f"is {found.error:.1%}; on average the model is {tendency}."
     )
     return _figure(draw_calibration(found), "Calibration", note)
 
@@ -145,7 +147,7 @@ def mistakes(
     """
     shown = []
     for row in outcome.worst(count).tolist():
-        name = names[row] if len(names) else f"row {row}"
+        name = str(names[row]) if len(names) else f"row {row}"
         seen = sample(model, X, row, name)
         caption = tag("figcaption", _said(outcome, row), tag("br"), name)
         shown.append((seen, caption))
