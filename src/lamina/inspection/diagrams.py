@@ -148,6 +148,8 @@ def draw_gradient_flow(norms: Mapping[str, float | None]) -> Figure:
     norms : dict of str to float
         ``‖dW‖`` by layer or matrix, in the order of the network; the first 40 that are known.
     """
+    from matplotlib.ticker import NullFormatter
+
     known = {name: float(v) for name, v in norms.items() if v is not None and np.isfinite(v)}
     if not known:
         raise InputError("draw_gradient_flow expected at least one norm, got none that is known.")
@@ -159,6 +161,7 @@ def draw_gradient_flow(norms: Mapping[str, float | None]) -> Figure:
         axis.set_xscale("log")
         powers = np.floor(np.log10(0.9 * positive.min())), np.ceil(np.log10(positive.max()))
         axis.set_xlim(*(10.0**power for power in powers))
+        axis.xaxis.set_minor_formatter(NullFormatter())
     axis.barh(places, values, height=0.7)
     axis.set_yticks(places, names, fontsize=8, parse_math=False)
     axis.invert_yaxis()

@@ -53,7 +53,7 @@ def demo(
     show.line("pictures", f"{paths['templates']} (each class's weights), {paths['confusion']}")
     show.line("model", f"{paths['model']} ({show.file_size(paths['model'])})")
     report(
-        model, test.X, test.y, paths["report"], title="Handwritten digits", data="digits to test on"
+        model, test.X, test.y, paths["report"], title="Handwritten digits", data="digits held out"
     )
     show.line("report", f"{paths['report']}: open it in a browser")
     show.line("next", f"lamina inspect {paths['model']}")
