@@ -244,8 +244,6 @@ def test_an_image_to_inspect_needs_a_picture_and_a_network_that_convolves(lamina
     lamina("fit", "pictures", "--model", "linear", "--epochs", "1", "--out", "m.safetensors")
     image = pictures / "left" / "000.png"
     refused(lamina("inspect", "m.safetensors", image), "inspect expected --png FILE to draw")
-    both = ("--png", "maps.png", "--html", "report.html")
-    refused(lamina("inspect", "m.safetensors", image, *both), "got both")
     outcome = lamina("inspect", "m.safetensors", image, "--png", "maps.png")
     refused(outcome, "expected a network with convolutions, got one without")
     outcome = lamina("inspect", "m.safetensors", "no.png", "--png", "maps.png")

@@ -96,38 +96,6 @@ def as_trained(
     return replace(kept, id=series_id or kept.id, time=time or kept.time)
 
 
-def labelled(
-    estimator: Any,
-    path: str,
-    target: str | None = None,
-    size: str | None = None,
-    skip_bad: bool = False,
-    series_id: str | None = None,
-    time: str | None = None,
-) -> Dataset:
-    """Return data with targets for a model, read as in training: the test part where there is one.
-
-    Parameters
-    ----------
-    estimator : NetworkEstimator
-        A fitted model.
-    path : str
-        The data.
-    target, size, skip_bad, series_id, time
-        As the options of these names.
-    """
-    names = estimator.target_names_
-    dataset = read_labelled(
-        path,
-        target or (names[0] if names else None),
-        part="test" if has_test_part(path) else None,
-        size=size_for(estimator, path, size),
-        skip_bad=skip_bad,
-        reading=as_trained(estimator, path, series_id, time),
-    )
-    return as_model_takes(estimator, dataset)
-
-
 def as_model_takes(estimator: Any, dataset: Dataset) -> Dataset:
     """Return the data set for a model, or raise where one of series or texts is given others."""
     encoder = getattr(estimator, "encoder_", None)
@@ -146,6 +114,39 @@ def as_model_takes(estimator: Any, dataset: Dataset) -> Dataset:
             f"{_kind(dataset)}. Give a .txt file, or a table with the column of training."
         )
     return dataset
+
+
+def labelled(
+    estimator: Any,
+    path: str,
+    *,
+    target: str | None,
+    size: str | None,
+    skip_bad: bool,
+    series_id: str | None,
+    time: str | None,
+) -> Dataset:
+    """Return data with targets, read as the model takes them: the test part where there is one.
+
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+        A fitted model of rows.
+    path : str
+        The data.
+    target, size, skip_bad, series_id, time
+        As the options of these names; None is as in training.
+    """
+    names = estimator.target_names_
+    dataset = read_labelled(
+        path,
+        target or (names[0] if names else None),
+        part="test" if has_test_part(path) else None,
+        size=size_for(estimator, path, size),
+        skip_bad=skip_bad,
+        reading=as_trained(estimator, path, series_id, time),
+    )
+    return as_model_takes(estimator, dataset)
 
 
 def treat_unknown(estimator: Any, unknown: str | None) -> None:

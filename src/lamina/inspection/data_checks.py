@@ -9,7 +9,7 @@ import numpy as np
 
 from lamina.inspection.evidence import Evidence, rows_of
 from lamina.inspection.signals import signals
-from lamina.inspection.training_checks import explained
+from lamina.inspection.training_checks import NOTHING, explained
 from lamina.inspection.verdicts import Verdict
 from lamina.layers.sequences import Sequences, parts
 
@@ -24,8 +24,6 @@ MOST_COLUMNS = 1024
 SHUFFLES = 60
 UNRELATED = 3.5
 """How many deviations of chance apart neighbours with like labels are at least."""
-NOTHING, SOMETHING = 0.05, 0.3
-"""Shares explained: no more than guessing, and clearly more."""
 NEVER = 0.005
 """A class predicted for fewer rows than this share of its own is never predicted."""
 FEWEST_OF_A_CLASS = 10
@@ -34,11 +32,11 @@ LEAST_SPREAD = 0.05
 
 
 def scale(evidence: Evidence) -> Iterator[Verdict]:
-    """Columns far larger than the others, or all of them large, where they meet the first matrix."""
+    """Columns far larger than the others, or all of them large, as they enter the first matrix."""
     if evidence.data is None:
         return
     first = next((s for s in signals(evidence.data.trace) if s.trace.weights), None)
-    if first is None or first.trace.dX is None:
+    if first is None or first.reads_codes:
         return
     sizes = np.sqrt((rows_of(first.trace.X) ** 2).mean(axis=0))
     used = sizes[sizes > 0]
@@ -65,12 +63,11 @@ def shuffled(evidence: Evidence) -> Iterator[Verdict]:
     data = evidence.data
     remedy = "Check that rows of X and y stand in the same order, and that y is the right column."
     shares = explained(evidence)
-    learned_by_heart = shares is not None and shares[0] > SOMETHING and shares[1] < NOTHING
-    if learned_by_heart:
+    if shares is not None and shares.learned_by_heart:
         yield Verdict(
             "shuffled labels",
             "labels",
-            shares[1],
+            shares.held_out,
             "share explained of held-out labels, while those of training were learned,",
             f"above {NOTHING:g}",
             remedy,

@@ -42,8 +42,8 @@ class Data:
         The backward pass of some of the rows.
     guess : float
         The mean loss of the best scores that are the same for every row.
-    loss : float
-        The mean loss of the model's scores.
+    losses : array of shape (n,)
+        The loss of each row.
     """
 
     X: Any
@@ -51,7 +51,12 @@ class Data:
     scores: np.ndarray
     trace: Trace
     guess: float
-    loss: float
+    losses: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return float(self.losses.mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +188,7 @@ def _shown(model: Any, evidence: Evidence, X: Any, y: Any) -> Data:
     rows = int(np.clip(TRACED_NUMBERS // widest, FEWEST_TRACED, TRACED_ROWS))
     few = _some(X, y, rows)
     traced = _traced(evidence.network, loss, weights, statistics, *few)
-    return Data(X, y, found, traced, guessing(loss, y, found), mean_loss(loss, found, y))
+    return Data(X, y, found, traced, guessing(loss, y, found), _losses(loss)(found, y))
 
 
 def _traced(network: Layer, loss: Loss, weights, statistics, X: Any, y: np.ndarray) -> Trace:
@@ -212,14 +217,11 @@ def _some(X: Any, y: np.ndarray, most: int) -> tuple[Any, np.ndarray]:
     return X[rows], y[rows]
 
 
-def mean_loss(loss: Callable, found: np.ndarray, y: np.ndarray) -> float:
-    """Return the mean loss of scores."""
-    return float(_mean_of(loss)(found, y))
-
-
 @cache
-def _mean_of(loss: Callable) -> Callable:
-    return jax.jit(lambda found, y: loss(found, y).mean(), compiler_options=QUICKLY)
+def _losses(loss: Loss) -> Callable:
+    """Return the program (scores, y) -> the loss of each row, in NumPy."""
+    program = jax.jit(loss, compiler_options=QUICKLY)
+    return lambda found, y: np.asarray(program(found, y))
 
 
 def guessing(loss: Loss, y: np.ndarray, like: np.ndarray) -> float:
@@ -233,7 +235,8 @@ def guessing(loss: Loss, y: np.ndarray, like: np.ndarray) -> float:
         constant = np.log(share / (1 - share))
     else:
         constant = y.mean(axis=0)
-    return mean_loss(loss, np.broadcast_to(constant, like.shape).astype(like.dtype), y)
+    same = np.broadcast_to(constant, like.shape).astype(like.dtype)
+    return float(_losses(loss)(same, y).mean())
 
 
 def at(tree: Weights, path: str) -> Weights:

@@ -14,8 +14,9 @@ from lamina.layers.frozen import HELD, Frozen
 from lamina.layers.layer import Weights
 from lamina.layers.recurrent import DIRECTIONS, Recurrent
 
-SAME_UNIT = 1e-3
-"""Two units are one when their weights differ by less than this share of their length."""
+SAME_UNIT = 1e-5
+"""Two units are one when their weights differ by less than this share of their length: what
+rounding makes of copies. Units that merely come near one another are another matter."""
 MOST_DUPLICATES = 0.1
 """Random units differ by about √2 of their length, so a tenth that does not is no chance."""
 FEWEST_UNITS = 4
@@ -104,19 +105,27 @@ def unmoved(evidence: Evidence) -> Iterator[Verdict]:
         random = moved is not None and moved < UNMOVED
         if not frozen and not random:
             continue
-        yield Verdict(
-            "frozen layer",
-            path,
-            0.0 if moved is None else moved,
-            "change since the random start, ‖W - W₀‖ / ‖W₀‖,"
-            if random
-            else "share of its matrices that train",
-            "above 0.01" if random else "1",
-            "Take Frozen off this layer and fit again; or give it weights that were trained."
-            if frozen
-            else "Look why no gradient reaches this layer, and fit again.",
-            PROBLEM if random else NOTICE,
-        )
+        if frozen:
+            yield Verdict(
+                "frozen layer",
+                path,
+                0.0,
+                "its matrices' change since the random start"
+                if random
+                else "share of its matrices that train",
+                "above 0.01" if random else "1",
+                "Take Frozen off this layer and fit again, or give it weights that were trained.",
+                PROBLEM if random else NOTICE,
+            )
+        else:
+            yield Verdict(
+                "unmoved layer",
+                path,
+                moved or 0.0,
+                "change since the random start, ‖W - W₀‖ / ‖W₀‖,",
+                "above 0.01",
+                "Look at what stands between it and the scores: no gradient reaches it.",
+            )
 
 
 def _moved(evidence: Evidence, path: str, own: Weights, frozen: bool) -> float | None:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lamina import __version__
 from lamina.errors import InputError, check_number
 from lamina.formats.files import written_whole
 from lamina.inspection.health import health
-from lamina.inspection.outcomes import Estimated, Outcome, outcome
+from lamina.inspection.outcomes import Outcome, outcome
 from lamina.inspection.page import matrices, predictions, training
-from lamina.inspection.page.document import Section, document
-from lamina.inspection.page.markup import Markup, join, tag
+from lamina.inspection.page.document import Header, Section, document
+from lamina.inspection.page.markup import join
 from lamina.inspection.plan import Plan, plan
 from lamina.inspection.spectra import Spectrum, spectra
+from lamina.inspection.verdicts import Health
 from lamina.training.optimizers import NAMES, optimizer
 
 MISTAKES = 12
@@ -39,6 +40,7 @@ def report(
     data: str | None = None,
     names: Sequence[str] = (),
     mistakes: int = MISTAKES,
+    judged: Health | None = None,
 ) -> Path:
     """Write what there is to see of a fitted network into one HTML file.
 
@@ -63,6 +65,8 @@ def report(
         What rows of X are called, such as files of images.
     mistakes : int
         How many of the worst to show.
+    judged : Health, optional
+        What `health` found of the same model and data, if it was asked before.
 
     Returns
     -------
@@ -88,9 +92,34 @@ def report(
     path = Path(path)
     with written_whole(path) as draft:
         draft.touch()  # a place that cannot be written to is told before the work
-        page = _page(model, X, y, title or type(model).__name__, data, names, mistakes)
+        found = None if X is None else outcome(model, X, y)
+        if len(names) not in (0, 0 if found is None else found.rows):
+            raise InputError(f"names expected one for each row of X, got {len(names)}.")
+        seen = _Seen(
+            model,
+            X,
+            found,
+            health(model, X, y) if judged is None else judged,
+            list(spectra(model.weights_)),
+            _plan(model),
+        )
+        header = _header(seen, title or type(model).__name__, data)
+        sections = list(_sections(seen, names, mistakes))
+        page = document(header, sections)
         draft.write_text(page, encoding="utf-8", newline="\n")
     return path
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What the page shows of a model, measured once."""
+
+    model: Any
+    X: Any
+    outcome: Outcome | None
+    health: Health
+    spectra: list[Spectrum]
+    plan: Plan
 
 
 def _check(model: Any, X: Any, y: Any) -> None:
@@ -112,88 +141,52 @@ def _check(model: Any, X: Any, y: Any) -> None:
         )
 
 
-def _page(
-    model: Any, X: Any, y: Any, title: str, data: str | None, names: Sequence[str], mistakes: int
-) -> str:
-    found = None if X is None else outcome(model, X, y)
-    if len(names) not in (0, found.rows if found else 0):
-        raise InputError(f"names expected one for each row of X, got {len(names)}.")
-    known = list(spectra(model.weights_))
-    costs = _plan(model)
-    header = _header(model, found, known, costs, title, data)
-    sections = list(_sections(model, X, y, found, known, costs, names, mistakes))
-    return document(title, header, sections, f"Written by Lamina {__version__}.")
-
-
 def _plan(model: Any) -> Plan:
     known = isinstance(model.optimizer, str) and model.optimizer in NAMES
     rule = optimizer(model.optimizer) if known else None
     return plan(model.network_, model.input_shape_, model.batch_size or USUAL_BATCH, rule)
 
 
-def _header(
-    model: Any,
-    found: Outcome | None,
-    known: list[Spectrum],
-    costs: Plan,
-    title: str,
-    data: str | None,
-) -> Markup:
+def _header(seen: _Seen, title: str, data: str | None) -> Header:
+    model, found = seen.model, seen.outcome
     figures = {} if found is None else predictions.headline(found)
-    epochs = model.history_.get("loss", [])
-    if epochs:
-        figures["training loss"] = f"{epochs[-1]:.4g}"
-        figures["epochs"] = f"{len(epochs):,}"
-    figures["weights"] = f"{costs.parameters:,}"
-    lead: list[str | None] = [_OBJECT.sub(r"\1", repr(model))]
+    losses = model.history_.get("loss", [])
+    if losses:
+        figures["training loss"] = f"{losses[-1]:.4g}"
+        figures["epochs"] = f"{len(losses):,}"
+    figures["weights"] = f"{seen.plan.parameters:,}"
+    lead = _OBJECT.sub(r"\1", repr(model))
     if found is not None:
-        lead.append(f", shown {found.rows:,} rows")
-        lead.append(f" of {data}" if data else None)
-    pairs = [tag("div", tag("dt", name), tag("dd", value)) for name, value in figures.items()]
-    return join(
-        tag("h1", title),
-        tag("p", lead, class_="lead"),
-        tag("dl", pairs, class_="figures"),
-        matrices.chain(model.weights_, known),
-    )
+        lead += f", shown {found.rows:,} rows" + (f" of {data}" if data else "")
+    return Header(title, lead, figures, matrices.chain(model.weights_, seen.spectra))
 
 
-def _sections(
-    model: Any,
-    X: Any,
-    y: Any,
-    found: Outcome | None,
-    known: list[Spectrum],
-    costs: Plan,
-    names: Sequence[str],
-    mistakes: int,
-) -> Iterator[Section]:
+def _sections(seen: _Seen, names: Sequence[str], mistakes: int) -> Iterator[Section]:
     """Yield the parts of the page; those that there is nothing to say in are left out."""
-    state = health(model, X, y)
-    judged = "Judged by its weights and history alone." if X is None else ""
-    yield Section("Health", training.verdicts(state, known), judged)
+    model, found = seen.model, seen.outcome
+    judged = "Judged by its weights and history alone." if found is None else ""
+    yield Section("Health", training.verdicts(seen.health, seen.spectra), judged)
     if model.history_.get("loss"):
         yield Section("Learning", training.learning(model.history_))
     if found is not None:
         yield Section("Predictions", predictions.predictions(found))
-        worst = predictions.mistakes(model, X, found, mistakes, names)
+        worst = predictions.mistakes(model, seen.X, found, mistakes, names)
         if worst is not None:
             yield Section("Worst mistakes", worst, "The worst first.")
-    first = matrices.first_layer(model.weights_, _image_shape(model), _classes(found))
     yield Section(
         "Matrices",
         join(
-            matrices.overview(model.weights_, known),
-            first,
-            matrices.cards(model.weights_, known, state.verdicts),
+            matrices.overview(model.weights_, seen.spectra),
+            matrices.first_layer(model.weights_, _image_shape(model), _classes(model)),
+            matrices.cards(model.weights_, seen.spectra, seen.health.verdicts),
         ),
         "Singular values beyond the edge of chance, after Marchenko and Pastur, are what training "
         "has put there.",
     )
-    flow = training.gradients(state, getattr(model, "watched_", None), model.history_)
+    flow = training.gradients(seen.health, getattr(model, "watched_", None), model.history_)
     if flow is not None:
         yield Section("Gradients", flow)
-    yield Section("Cost", training.cost(costs))
+    yield Section("Cost", training.cost(seen.plan))
 
 
 def _image_shape(model: Any) -> tuple[int, ...] | None:
@@ -201,5 +194,5 @@ def _image_shape(model: Any) -> tuple[int, ...] | None:
     return getattr(encoder, "image_shape", None) or getattr(model, "image_shape", None)
 
 
-def _classes(found: Outcome | None) -> Sequence[str] | None:
-    return None if found is None or isinstance(found, Estimated) else found.classes
+def _classes(model: Any) -> list[str] | None:
+    return list(map(str, model.classes_)) if hasattr(model, "classes_") else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lamina.inspection.evidence import Evidence
-from lamina.inspection.signals import remaining, signals, through_time
+from lamina.inspection.signals import hidden, remaining, signals, through_time
 from lamina.inspection.verdicts import NOTICE, PROBLEM, Verdict
-from lamina.layers.pointwise import Activation
 from lamina.layers.recurrent import Recurrent
 
 MOST_DEAD = 0.5
-"""He et al. 2015 count on half of the units being on for a row; a unit off for all rows is lost."""
+"""Of a layer's units, for every row: He et al. 2015 count on half being on for a given row."""
+ALL_DEAD = 0.95
+"""A layer that passes nothing on; that the gradient ends there needs no verdict of its own."""
 MOST_SATURATED = 0.5
 """Glorot and Bengio 2010, section 3: layers that saturate stop what is below them from learning."""
 LEAST_LEFT, MOST_GROWN = 1e-3, 1e3
@@ -31,7 +32,7 @@ NOT_LEARNED = 0.7
 
 def dead(evidence: Evidence) -> Iterator[Verdict]:
     """Layers in which most units are off for every row."""
-    for signal in _hidden(evidence):
+    for signal in hidden(evidence):
         share = signal.dead
         if share is not None and share > MOST_DEAD:
             yield Verdict(
@@ -47,7 +48,7 @@ def dead(evidence: Evidence) -> Iterator[Verdict]:
 
 def saturated(evidence: Evidence) -> Iterator[Verdict]:
     """Layers in which most outputs stand at an asymptote, where the slope is next to zero."""
-    for signal in _hidden(evidence):
+    for signal in hidden(evidence):
         share = signal.saturated
         if share is not None and share > MOST_SATURATED:
             yield Verdict(
@@ -69,7 +70,8 @@ def gradients(evidence: Evidence) -> Iterator[Verdict]:
     if not left:
         return
     end = left[-1][1]
-    if end < LEAST_LEFT:
+    blocked = any((signal.dead or 0) > ALL_DEAD for signal in hidden(evidence))
+    if end < LEAST_LEFT and not blocked:
         start = next(path for path, share in left if share < 1 / STARTED)
         yield Verdict(
             "vanishing gradient",
@@ -121,7 +123,7 @@ def collapse(evidence: Evidence) -> Iterator[Verdict]:
     if evidence.data is None:
         return
     several = evidence.loss.target == "classes" and evidence.outputs > 3
-    for signal in _hidden(evidence):
+    for signal in hidden(evidence):
         if signal.dead == 1:
             continue
         share, directions = signal.varying()
@@ -140,16 +142,9 @@ def collapse(evidence: Evidence) -> Iterator[Verdict]:
         )
 
 
-def _hidden(evidence: Evidence):
-    """Return the signals of all layers that shape it, but the scores."""
-    if evidence.data is None:
-        return []
-    shaping = [
-        signal
-        for signal in signals(evidence.data.trace)
-        if signal.trace.weights or isinstance(signal.layer, Activation) or signal.activation
-    ]
-    return shaping[:-1]
+def harmed(evidence: Evidence) -> bool:
+    """Whether anything stands in the way of the signal: what steps far too long bring about."""
+    return any(True for check in (dead, saturated, gradients, time) for _ in check(evidence))
 
 
 def _unlearned(evidence: Evidence) -> bool:

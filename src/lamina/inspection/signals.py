@@ -15,6 +15,7 @@ from lamina.inspection.backprop import LayerTrace, Trace, norm
 from lamina.inspection.evidence import QUICKLY, Evidence, rows_of
 from lamina.inspection.matrix_checks import matrices
 from lamina.inspection.verdicts import LayerFigures
+from lamina.layers.embedding import Embedding
 from lamina.layers.frozen import Frozen
 from lamina.layers.layer import PREDICTING, Layer, Weights
 from lamina.layers.recurrent import DIRECTIONS, Recurrent
@@ -50,6 +51,11 @@ class Signal:
         """Itself, also where it is frozen."""
         layer = self.trace.layer
         return layer.layer if isinstance(layer, Frozen) else layer
+
+    @property
+    def reads_codes(self) -> bool:
+        """Whether its input is codes, which have neither size nor gradient."""
+        return self.trace.dX is None or isinstance(self.layer, Embedding)
 
     @property
     def activation(self) -> str:
@@ -122,6 +128,14 @@ def signals(trace: Trace) -> list[Signal]:
     return [Signal(layer) for layer in reversed(trace.layers)]
 
 
+def hidden(evidence: Evidence) -> list[Signal]:
+    """Return the signals of all layers that shape it, but those of the scores."""
+    if evidence.data is None:
+        return []
+    found = signals(evidence.data.trace)
+    return [each for each in found if each.trace.weights or each.activation][:-1]
+
+
 def figures(evidence: Evidence, ratios: dict[str, float]) -> Iterator[LayerFigures]:
     """Yield each layer's figures; without data those of its weights alone.
 
@@ -162,7 +176,7 @@ def layers_with_weights(weights: Weights, prefix: str = "") -> Iterator[tuple[st
 
 
 def remaining(trace: Trace) -> list[tuple[str, float]]:
-    """Return, from the last layer to the first, ``‖∂loss/∂input‖`` as a share of that by the scores.
+    """Return ``‖∂loss/∂input‖`` of each layer, the last first, as a share of that by the scores.
 
     Layers that see codes, which have no gradient, are left out.
     """

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from lamina.inspection.evidence import Evidence
+from lamina.inspection.signal_checks import harmed
 from lamina.inspection.updates import first_ratio
 from lamina.inspection.verdicts import Verdict
 
@@ -17,6 +19,8 @@ WORSE_THAN_GUESSING = 1.5
 """An epoch's loss as a multiple of guessing's: descent in small steps does not get there."""
 RISES = 0.3
 """How far a loss may rise above its best so far, as a share of guessing's."""
+BUMP, MOST_BUMPS = 1.1, 0.2
+"""A loss a tenth above the last epoch's, and the share of epochs that may end so."""
 STUCK, LEARNED = 0.9, 0.5
 """The best loss, as a share of guessing's: above the one nothing was learned, below the other
 half of it."""
@@ -24,13 +28,15 @@ STILL_FALLING = 0.5
 """The loss's fall per unit of learning rate in the last third, as a share of the first third's."""
 MOST_GAP = 0.15
 """How much less may be explained of data that were held out."""
+NOTHING, SOMETHING = 0.05, 0.3
+"""Shares explained: no more than guessing, and clearly more."""
 MOST_TURN = 1.5
 """A held-out loss of so many times its best has turned round."""
 GAP_WITH_TURN = 0.05
 
 
 def rate_too_high(evidence: Evidence) -> Iterator[Verdict]:
-    """Steps too long to descend by: the loss rises, or stays at guessing's, and they are long."""
+    """Steps are long, and the loss rises or stays at guessing's, or the signal is hurt."""
     loss, guess = _losses(evidence)
     step = first_ratio(evidence)
     if guess is None or len(loss) < 2 or (step is not None and step < LARGEST_STEP):
@@ -41,7 +47,9 @@ def rate_too_high(evidence: Evidence) -> Iterator[Verdict]:
     stuck = float(np.min(loss)) / guess
     if step is None and not (worst > WORSE_THAN_GUESSING and risen > RISES):
         return
-    if worst > WORSE_THAN_GUESSING or risen > RISES or stuck > STUCK:
+    bumpy = float(np.mean(loss[1:] > BUMP * loss[:-1])) > MOST_BUMPS
+    rising = worst > WORSE_THAN_GUESSING or risen > RISES or bumpy
+    if rising or stuck > STUCK or harmed(evidence):
         yield Verdict(
             "learning rate too high",
             "training",
@@ -58,7 +66,7 @@ def rate_too_low(evidence: Evidence) -> Iterator[Verdict]:
     """Steps so short that the loss falls at the end as fast as in the beginning."""
     loss, guess = _losses(evidence)
     step = first_ratio(evidence)
-    if guess is None or len(loss) < 6 or (step is not None and step > SMALLEST_STEP):
+    if guess is None or len(loss) < 6 or step is None or step > SMALLEST_STEP:
         return
     if float(np.min(loss)) < LEARNED * guess:
         return
@@ -87,46 +95,64 @@ def _last_slope(loss: np.ndarray, rates: np.ndarray) -> float | None:
 
 def overfitting(evidence: Evidence) -> Iterator[Verdict]:
     """Data that were trained on are explained much better than others."""
-    shares = explained(evidence)
-    if shares is None:
-        return
-    train, held_out = shares
-    gap = train - held_out
-    turned = _turned(evidence)
-    if held_out <= 0.05 and train > 0.3:
-        return  # not learned at all: that is the labels, see `data_checks.shuffled`
-    if gap > MOST_GAP or (gap > GAP_WITH_TURN and turned > MOST_TURN):
+    found = explained(evidence)
+    if found is None or found.learned_by_heart:
+        return  # where nothing was learned but by heart it is the labels: `data_checks.shuffled`
+    gap = found.train - found.held_out - found.error
+    if gap > MOST_GAP or (gap > GAP_WITH_TURN and _turned(evidence) > MOST_TURN):
         yield Verdict(
             "overfitting",
             "training",
-            gap,
+            found.train - found.held_out,
             "share explained of the training data less that of held-out data",
             f"below {MOST_GAP:g}",
             "Set early_stopping=10, a larger alpha or dropout, fewer units; or get more data.",
         )
 
 
-def explained(evidence: Evidence) -> tuple[float, float] | None:
-    """Return how much is explained of training and of held-out data: 0 is guessing, 1 is all.
+class Explained(NamedTuple):
+    """How much is explained: 0 is guessing, 1 is all.
 
-    For classes it is ``(accuracy - 1/K) / (1 - 1/K)``, else ``1 - loss / guess``. Held out are
-    validation data, or those that were shown.
+    For classes it is ``(accuracy - 1/K) / (1 - 1/K)``, else ``1 - loss / guess``.
+
+    Parameters
+    ----------
+    train, held_out : float
+        Of the data that were trained on, and of others.
+    error : float
+        The standard error of ``held_out``; 0 where it is not known.
+    """
+
+    train: float
+    held_out: float
+    error: float = 0.0
+
+    @property
+    def learned_by_heart(self) -> bool:
+        """Whether there is much of the one and nothing of the other."""
+        return self.train > SOMETHING and self.held_out < NOTHING
+
+
+def explained(evidence: Evidence) -> Explained | None:
+    """Return how much is explained of training data, and of validation data or those shown.
+
+    Where a fit stopped early its validation data have chosen the epoch, and only data shown count.
     """
     history, data = evidence.history, evidence.data
-    name = "accuracy" if evidence.loss.target == "classes" else "loss"
-    train = history.get(name)
+    of_classes = evidence.loss.target == "classes"
+    name = "accuracy" if of_classes else "loss"
+    train, held_out = history.get(name), history.get(f"val_{name}")
     if not train:
         return None
-    held_out = history.get(f"val_{name}")
-    epoch = _epoch(evidence)
-    if held_out and len(held_out) == len(train):
-        return _share(evidence, train[epoch]), _share(evidence, held_out[epoch])
+    if held_out and len(held_out) == len(train) and not evidence.stopped_early:
+        return Explained(_share(evidence, train[-1]), _share(evidence, held_out[-1]))
     if data is None:
         return None
-    value = data.loss
-    if name == "accuracy":
-        value = float(np.mean(data.scores.argmax(axis=1) == data.y))
-    return _share(evidence, train[epoch]), _share(evidence, value)
+    rows = data.scores.argmax(axis=1) == data.y if of_classes else data.losses
+    value, error = float(np.mean(rows)), float(np.std(rows)) / len(rows) ** 0.5
+    share = _share(evidence, value)
+    kept = _share(evidence, train[_epoch(evidence)])
+    return Explained(kept, share, abs(_share(evidence, value + error) - share))
 
 
 def _share(evidence: Evidence, value: float) -> float:

@@ -2,7 +2,7 @@
 
 The ``watch`` callback measures it. Without it the rule of the optimiser tells about how large it
 is: a step of Adam or RMSprop moves every number by about the learning rate η, so it is
-``η √size / ‖W‖``; one of plain descent is ``η ‖g‖ / ‖W‖``, and momentum 0.9 makes it ten times that.
+``η √size / ‖W‖``; one of plain descent is ``η ‖g‖ / ‖W‖``, ten times that with momentum 0.9.
 """
 
 from __future__ import annotations
@@ -71,6 +71,6 @@ def first_ratio(evidence: Evidence) -> float | None:
     norms = np.asarray(evidence.history.get("gradient_norm", []), float)
     norms = norms[np.isfinite(norms)]
     if evidence.rule not in MOMENTUM or not len(norms):
-        return None
+        return max(_measured(evidence.watched or {}).values(), default=None)
     usual = math.sqrt(sum(math.prod(shape) * 2 / sum(fans(shape)) for shape in shapes))
     return rate * MOMENTUM[evidence.rule] * float(norms.max()) / usual

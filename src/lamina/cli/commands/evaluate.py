@@ -63,7 +63,9 @@ def evaluate(
         forecasting.evaluate(estimator, model, data)
         return
     training.check_predicts(estimator)
-    dataset = readings.labelled(estimator, data, target, size, skip_bad, series_id, time)
+    dataset = readings.labelled(
+        estimator, data, target=target, size=size, skip_bad=skip_bad, series_id=series_id, time=time
+    )
     figures = estimator.evaluate(dataset.X, dataset.y)
     show.line("model", f"{model}: {type(estimator).__name__}")
     show.line("data", f"{dataset.source}: {len(dataset):,} rows")

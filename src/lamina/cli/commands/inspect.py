@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lamina.errors import InputError
+
+if TYPE_CHECKING:
+    from lamina.formats.dataset import Dataset
+    from lamina.inspection import Health
 
 
 def inspect(
@@ -15,23 +19,12 @@ def inspect(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="Data with targets to show the model, with --html; or an image to follow through "
-            "a convolutional network, with --png."
+            help="Data with targets, to see activations, gradients and errors on; or an image to "
+            "follow through a convolutional network, which needs --png."
         ),
-    ] = None,
-    png: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw into this file: the first layer's weights (class templates, units or "
-            "filters), or the image's feature maps."
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(help="Write a report into this file: a page of all there is to see."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="The data's target column; the one trained on if left out.")
+        str | None, typer.Option(help="The target column; the one trained on if left out.")
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
@@ -44,20 +37,38 @@ def inspect(
     time: Annotated[
         str | None, typer.Option(help="The column of a row's time; as in training if left out.")
     ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw into this file: the first layer's weights (class templates, units or "
+            "filters), or the image's feature maps."
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a report into this file: a page of all there is to see."),
+    ] = None,
 ) -> None:
-    """Show a model's matrices: shapes, norms, rank, zeros; and how it was trained."""
-    from lamina.cli import show
+    """Show a model's matrices, what they do to data, and verdicts: what to mend, and how."""
+    from lamina.cli import reading as readings
+    from lamina.cli import show, training
     from lamina.estimators.persistence import load
+    from lamina.formats.image_folder import IMAGE_SUFFIXES
     from lamina.inspection import matrix_figures
 
     show.warnings_as_lines()
-    if data is not None and (png is None) == (html is None):
-        got = "neither" if png is None else "both"
-        raise InputError(
-            f"inspect expected --png FILE to draw {data} into if it is an image, or --html FILE if "
-            f"it is data with targets; got {got}."
-        )
+    told = {"target": target, "size": size, "skip_bad": skip_bad}
+    told |= {"series_id": series_id, "time": time}
+    image = Path(data) if data and data.lower().endswith(IMAGE_SUFFIXES) else None
+    if image is not None and png is None:
+        raise InputError(f"inspect expected --png FILE to draw {image} into, got none.")
+    if data is None or image is not None:
+        training.refuse("data with targets", "none", **told)
     estimator = load(model)
+    shown = None
+    if data is not None and image is None:
+        _check_takes_rows(estimator)
+        shown = readings.labelled(estimator, data, **told)
     console = show.console()
     show.line("model", repr(estimator))
     if hasattr(estimator, "classes_"):
@@ -85,15 +96,67 @@ def inspect(
     columns = ["matrix", "shape", "mean", "deviation", "‖W‖_F", "σ₁", "stable rank", "zeros"]
     console.print(show.table(columns, rows))
     if png is not None:
-        _draw(estimator, None if data is None else Path(data)).savefig(png, dpi=150)
+        _draw(estimator, image).savefig(png, dpi=150)
         show.line("picture", png)
+    found = _judge(estimator, shown) if hasattr(estimator, "network_") else None
     if html is not None:
-        from lamina.cli import reporting
+        _report(estimator, shown, found, html)
 
-        reporting.write(
-            estimator, html, data, target=target, size=size, skip_bad=skip_bad,
-            series_id=series_id, time=time,
-        )  # fmt: skip
+
+def _check_takes_rows(estimator: Any) -> None:
+    """Raise for a model that is not shown rows with targets."""
+    from lamina.cli import training
+
+    training.check_predicts(estimator)
+    name = type(estimator).__name__
+    if name == "Forecaster" or not hasattr(estimator, "network_"):
+        raise InputError(
+            f"inspect expected a model of rows to show data to, got {name}. Leave the data out; "
+            "lamina evaluate measures it."
+        )
+
+
+def _judge(estimator: Any, shown: Dataset | None) -> Health:
+    """Print what the layers do to data, where there are some, and the verdicts."""
+    from lamina.cache import use_compilation_cache
+    from lamina.cli import measure, show
+    from lamina.inspection import health
+
+    if shown is None:
+        found = health(estimator)
+    else:
+        use_compilation_cache()
+        found = health(estimator, shown.X, shown.y)
+        show.line("data", f"{shown.source}: {len(shown):,} rows")
+        show.line("result", measure.headline(estimator, shown))
+        measure.details(estimator, shown)
+        columns = ["layer", "mean", "spread", "dead", "saturated", "‖∂W‖", "‖ΔW‖/‖W‖", "gain back"]
+        rows = [
+            [layer.path, *(f"{x:.3g}" for x in (layer.mean, layer.spread)),
+             *("" if x is None else f"{x:.0%}" for x in (layer.dead, layer.saturated)),
+             *("" if x is None else f"{x:.2g}"
+               for x in (layer.gradient_norm, layer.update_ratio, layer.backward_gain))]
+            for layer in found.layers
+        ]  # fmt: skip
+        show.console().print(show.table(columns, rows))
+    for verdict in found.verdicts:
+        show.line(verdict.severity, verdict)
+    if not found.verdicts:
+        seen = "its matrices and history" if shown is None else "its matrices, history and data"
+        show.line("verdicts", f"none: {seen} look healthy")
+    return found
+
+
+def _report(estimator: Any, shown: Dataset | None, found: Health | None, path: Path) -> None:
+    from lamina.cli import show
+    from lamina.inspection import report
+
+    if shown is None:
+        report(estimator, path=path, judged=found)
+    else:
+        told = {"data": shown.source, "names": shown.row_names, "judged": found}
+        report(estimator, shown.X, shown.y, path, **told)
+    show.line("report", f"{path} ({show.file_size(path)})")
 
 
 def _draw(estimator: Any, image: Path | None) -> Any:

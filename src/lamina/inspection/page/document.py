@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
+from lamina import __version__
 from lamina.inspection.page.markup import Markup, join, tag
 
 
@@ -34,19 +35,36 @@ class Section(NamedTuple):
         return self.name.lower().replace(" ", "-")
 
 
-def document(title: str, header: Markup, sections: Sequence[Section], footer: str) -> str:
-    """Return a whole HTML document.
+class Header(NamedTuple):
+    """What stands above the sections.
 
     Parameters
     ----------
     title : str
-        Of the window.
-    header : Markup
+        Of the page and its window.
+    lead : str
+        A line that says what it is of.
+    figures : dict of str to str
+        The figures that matter most, by name.
+    picture : Markup or None
+        What stands below them.
+    """
+
+    title: str
+    lead: str
+    figures: dict[str, str]
+    picture: Markup | None = None
+
+
+def document(header: Header, sections: Sequence[Section]) -> str:
+    """Return a whole HTML document.
+
+    Parameters
+    ----------
+    header : Header
         What stands above the sections.
     sections : sequence of Section
         In their order.
-    footer : str
-        What stands below.
 
     Notes
     -----
@@ -68,20 +86,32 @@ def document(title: str, header: Markup, sections: Sequence[Section], footer: st
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
+        tag("title", header.title),
         tag("style", Markup(style)),
     )
     links = [tag("li", tag("a", s.name, href=f"#{s.anchor}")) for s in sections]
     body = tag(
         "body",
         tag("a", "Skip to the content", href="#content", class_="skip"),
-        tag("header", header),
+        tag("header", _top(header)),
         tag("nav", tag("ul", links), aria_label="Sections"),
         tag("main", map(_section, sections), id="content"),
-        tag("footer", tag("p", footer)),
+        tag("footer", tag("p", f"Written by Lamina {__version__}.")),
         tag("script", Markup(script)),
     )
     return join(Markup("<!doctype html>\n"), tag("html", head, body, lang="en")) + "\n"
+
+
+def _top(header: Header) -> Markup:
+    pairs = [
+        tag("div", tag("dt", name), tag("dd", value)) for name, value in header.figures.items()
+    ]
+    return join(
+        tag("h1", header.title),
+        tag("p", header.lead, class_="lead"),
+        tag("dl", pairs, class_="figures"),
+        header.picture,
+    )
 
 
 def _section(section: Section) -> Markup:
