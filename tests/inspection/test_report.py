@@ -22,10 +22,11 @@ from lamina import (
 )
 from lamina.errors import InputError
 from lamina.formats.image_encoder import ImageEncoder
-from lamina.inspection import report
+from lamina.inspection import Health, Verdict, report
 from lamina.inspection.page.images import figure_as_svg
 from lamina.inspection.page.markup import escaped, join, tag
 
+NOTHING = Health((), ())
 HOSTILE = '<script>alert("x")</script>'
 VOID = {"br", "img", "meta"}
 
@@ -142,13 +143,15 @@ def test_names_from_data_are_only_text(tmp_path):
     classes = np.array([HOSTILE, "</style><b>", "$\\frac$"])[y]
     model = LinearClassifier(max_epochs=2, random_state=0, verbose=0).fit(frame, classes)
     file = tmp_path / "r.html"
+    fault = Verdict("<q>fault", "<em>where", 1.0, "<em>share", "<em>low", "<em>change it")
     told = {"title": "<u>title", "data": "<i>data", "names": ["<s>row"] * 150}
+    told["judged"] = Health((fault,), ())
     page = Page(report(model, frame, classes, file, mistakes=2, **told))
     assert len(page.of("script")) == 1
-    for name in ("b", "i", "s", "u"):
+    for name in ("b", "em", "i", "q", "s", "u"):
         assert not page.of(name)
     assert not [image for image in page.of("img") if "onerror" in image]
-    assert {*columns[:3], *classes, "<u>title", "<s>row"} <= set(page.texts)  # as text
+    assert {*columns[:3], *classes, "<u>title", "<s>row", "<em>where"} <= set(page.texts)  # as text
     assert " of <i>data" in " ".join(page.texts)
     assert not {"\x00", "\u202e"} & set(page.source)
     assert sum(" taken for " in text for text in page.texts) == 2
@@ -158,7 +161,8 @@ def test_names_of_targets_are_only_text(tmp_path):
     X, _ = load_iris(return_X_y=True)
     model = LinearRegressor(max_epochs=2, random_state=0, verbose=0)
     target = pd.Series(X[:, 0], name=HOSTILE)
-    page = Page(report(model.fit(X, target), X, target, tmp_path / "r.html", mistakes=0))
+    file = tmp_path / "r.html"
+    page = Page(report(model.fit(X, target), X, target, file, mistakes=0, judged=NOTHING))
     assert len(page.of("script")) == 1
     assert f"{HOSTILE}: errors" in page.texts
     assert "worst-mistakes" not in [section["id"] for section in page.of("section")]

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 from lamina import LinearClassifier
-from lamina.inspection import report
+from lamina.inspection import Health, Verdict, report
 
 HOSTILE = (
     "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
@@ -35,7 +35,8 @@ def file(tmp_path_factory):
     classes = np.array([HOSTILE, "zebra", "Äsche"])[y]
     model = LinearClassifier(max_epochs=2, random_state=0, verbose=0).fit(frame, classes)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    return report(model, frame, classes, path, title=HOSTILE)
+    fault = Verdict(HOSTILE, f"input column {HOSTILE}", 1.0, "share", "low", "Change it.")
+    return report(model, frame, classes, path, title=HOSTILE, judged=Health((fault,), ()))
 
 
 @pytest.fixture(scope="module")
