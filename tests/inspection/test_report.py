@@ -151,10 +151,24 @@ def test_names_from_data_are_only_text(tmp_path):
     for name in ("b", "em", "i", "q", "s", "u"):
         assert not page.of(name)
     assert not [image for image in page.of("img") if "onerror" in image]
-    assert {*columns[:3], *classes, "<u>title", "<s>row", "<em>where"} <= set(page.texts)  # as text
+    shown = {*columns[:3], *classes, "<u>title", "<s>row", "<q>fault in <em>where"}
+    assert shown <= set(page.texts)  # as text they are all there
     assert " of <i>data" in " ".join(page.texts)
     assert not {"\x00", "\u202e"} & set(page.source)
     assert sum(" taken for " in text for text in page.texts) == 2
+
+
+def test_verdicts_lead_to_what_they_are_about(digits, tmp_path):
+    model, *_ = digits
+    places = {"dense_0": True, "dense_1/W": True, "training": False}
+    faults = [Verdict("fault", where, 1.0, "share of units,", "low", "Mend.") for where in places]
+    page = Page(report(model, path=tmp_path / "r.html", judged=Health(tuple(faults), ())))
+    linked = re.findall(r'Fault in <a href="#matrix-dense-(\d)-W">', page.source)
+    assert linked == ["0", "1"]
+    assert "Fault in training" in page.source
+    assert page.texts.count("Share of units: 1; healthy is low.") == 3
+    card = page.source[page.source.index('id="matrix-dense-1-W"') :]
+    assert "Mend." in card[: card.index("</article>")]  # in the matrix's own card too
 
 
 def test_names_of_targets_are_only_text(tmp_path):

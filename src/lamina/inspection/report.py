@@ -172,7 +172,7 @@ def _sections(seen: _Seen, names: Sequence[str], mistakes: int) -> Iterator[Sect
         yield Section("Predictions", predictions.predictions(found))
         worst = predictions.mistakes(model, seen.X, found, mistakes, names)
         if worst is not None:
-            yield Section("Worst mistakes", worst, "The worst first.")
+            yield Section("Worst mistakes", worst, predictions.order(found))
     yield Section(
         "Matrices",
         join(

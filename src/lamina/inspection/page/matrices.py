@@ -12,9 +12,9 @@ from lamina.inspection.diagrams import draw_matrix, draw_spectrum, reduced
 from lamina.inspection.filters import MOST_FILTERS, filter_pictures, first_filters
 from lamina.inspection.matrices import matrix_figures
 from lamina.inspection.page.images import figure_as_svg, picture, signed
-from lamina.inspection.page.markup import Markup, join, tag
+from lamina.inspection.page.markup import Markup, escaped, join, tag
 from lamina.inspection.page.tables import Number, table
-from lamina.inspection.pictures import MOST_PICTURES, templates
+from lamina.inspection.pictures import templates
 from lamina.inspection.spectra import Spectrum, random_edges
 from lamina.inspection.verdicts import Verdict
 from lamina.layers.layer import by_path
@@ -30,11 +30,12 @@ def anchor(path: str) -> str:
 
 
 def link(path: str, known: Sequence[Spectrum]) -> Markup:
-    """Return a path as a link to its card, or as text where it has none."""
+    """Return a matrix's path, or a layer's, as a link to its card; as text where it has none."""
     carded = [spectrum.path for spectrum in known[:MOST_CARDS]]
-    if path in carded:
-        return tag("a", tag("code", path), href=f"#{anchor(path)}")
-    return tag("code", path)
+    target = next((own for own in carded if own == path or own.startswith(f"{path}/")), None)
+    if target is None:
+        return escaped(path)
+    return tag("a", path, href=f"#{anchor(target)}")
 
 
 def chain(weights: dict[str, Any], known: Sequence[Spectrum]) -> Markup | None:
@@ -61,7 +62,7 @@ def _arrays(weights: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def _side(length: int) -> int:
     """Return the pixels that a side of so many entries is drawn with."""
-    return round(12 + 11 * math.log2(length + 1))
+    return round(14 + 14 * math.log2(length + 1))
 
 
 def overview(weights: dict[str, Any], known: Sequence[Spectrum]) -> Markup:
@@ -89,7 +90,7 @@ def overview(weights: dict[str, Any], known: Sequence[Spectrum]) -> Markup:
                 Number(beyond_chance(spectrum), "d"),
                 Number(spectrum.zeros, ".1%"),
             ]
-        rows.append([link(path, known), *sizes, *cells])
+        rows.append([tag("code", link(path, known)), *sizes, *cells])
     return table("All weights, from the first layer to the last", columns, rows)
 
 
@@ -159,10 +160,10 @@ def first_layer(
     elif W is not None and W.ndim == 2 and math.prod(image_shape or ()) == len(W):
         shown = templates(W, image_shape)  # type: ignore[arg-type]
         pictures = [signed(template, float(np.abs(shown).max())) for template in shown]
-        names, title = [f"unit {j}" for j in range(len(shown))], "What the first units look for"
+        kind, names = "units", [f"unit {j}" for j in range(len(shown))]
         if classes is not None and len(classes) == W.shape[1]:
-            names, title = classes[: len(shown)], "What each class looks for"
-        title += f", the first {MOST_PICTURES}" if W.shape[1] > MOST_PICTURES else ""
+            kind, names = "classes", list(classes[: len(shown)])
+        title = f"What the first {len(shown)} {kind} look for"
     else:
         return None
     figures = [

@@ -127,6 +127,17 @@ def _values(outcome: Estimated) -> Markup:
     return join(table("By target", columns, rows), tag("div", figures, class_="cards"))
 
 
+def order(outcome: Outcome) -> str:
+    """Return a sentence that says which mistakes are the worst."""
+    if isinstance(outcome, Estimated):
+        return "The greatest errors, in spreads of their target."
+    if isinstance(outcome, Labelled):
+        return "Those with most labels wrong."
+    if outcome.probabilities is None:
+        return "The first of them; this loss gives no probabilities to sort them by."
+    return "Those whose true class was thought least likely."
+
+
 def mistakes(
     model: Any, X: Any, outcome: Outcome, count: int, names: Sequence[str]
 ) -> Markup | None:

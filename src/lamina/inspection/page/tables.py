@@ -46,9 +46,11 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) 
     columns : sequence of str
         Their heads; the first column names the row.
     rows : iterable of sequences
-        Cells; what is no `Number` is text, to the left.
+        Cells; what is no `Number` is text, to the left. A column without any is left out.
     """
     rows = [list(row) for row in rows]
+    filled = [j for j in range(len(columns)) if any(str(row[j]) for row in rows)]
+    columns, rows = [columns[j] for j in filled], [[row[j] for j in filled] for row in rows]
     numeric = [all(isinstance(row[j], Number) for row in rows) for j in range(len(columns))]
     heads = [
         tag("th", head, scope="col", class_=None if numeric[j] else "text")

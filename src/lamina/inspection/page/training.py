@@ -24,22 +24,25 @@ def verdicts(found: Health, known: list[Spectrum]) -> Markup:
     cards = []
     for verdict in found.verdicts:
         grave = "problem" if verdict.severity == PROBLEM else "notice"
-        figure = f"{verdict.measured}: {verdict.figure:.3g}; healthy is {verdict.healthy}."
+        figure = (
+            f"{_sentence(verdict.measured)}: {verdict.figure:.3g}; healthy is {verdict.healthy}."
+        )
         cards.append(
             tag(
                 "article",
                 tag("p", grave, class_="badge"),
-                tag(
-                    "h3",
-                    f"{verdict.fault[:1].upper()}{verdict.fault[1:]} in ",
-                    link(verdict.where, known),
-                ),
+                tag("h3", f"{_sentence(verdict.fault)} in ", link(verdict.where, known)),
                 tag("p", figure),
                 tag("p", tag("strong", "What to change: "), verdict.remedy),
                 class_=f"card verdict {grave}",
             )
         )
     return tag("div", cards, class_="cards")
+
+
+def _sentence(text: str) -> str:
+    """Return a phrase with a capital, and without what stands at its end to go on."""
+    return f"{text[:1].upper()}{text[1:].rstrip(' ,:')}"
 
 
 def learning(history: dict[str, list[float]]) -> Markup:
@@ -53,7 +56,7 @@ def learning(history: dict[str, list[float]]) -> Markup:
 def _curve(history: dict[str, list[float]], name: str) -> Markup:
     title = name.replace("_", " ")
     figure = figure_as_svg(draw_history(history, [name]), f"{title} by epoch")
-    return _card(f"{title[:1].upper()}{title[1:]}", figure)
+    return _card(_sentence(title), figure)
 
 
 def gradients(
@@ -70,7 +73,7 @@ def gradients(
     if watched is not None and watched["epoch"]:
         for name, title in (
             ("gradient_norm", "Norm of the gradient, by epoch"),
-            ("update_ratio", "A step's size against the matrix's, by epoch"),
+            ("update_ratio", "Size of a step against the matrix, by epoch"),
         ):
             figures.append(_card(title, figure_as_svg(draw_watched(watched, name), title)))
     if not figures and not found.layers:
