@@ -61,12 +61,14 @@ _HOME = {
     "NetworkRegressor": "estimators.network",
     "NonnegativeFactorization": "estimators.topics",
     "TruncatedSVD": "estimators.topics",
+    "TensorBoard": "training.tensorboard",
     "TransferClassifier": "estimators.transfer",
     "load": "estimators.persistence",
     "export_onnx": "estimators.onnx_export",
     "import_onnx": "estimators.onnx_import",
     "export_torch": "estimators.torch_weights",
     "import_torch": "estimators.torch_weights",
+    "Watch": "training.watch",
     "use_compilation_cache": "cache",
 }
 
@@ -130,6 +132,8 @@ if TYPE_CHECKING:
     from lamina.layers import SpatialDropout as SpatialDropout
     from lamina.layers import Standardize as Standardize
     from lamina.layers import squeeze_excitation as squeeze_excitation
+    from lamina.training.tensorboard import TensorBoard as TensorBoard
+    from lamina.training.watch import Watch as Watch
 
 
 def __getattr__(name: str) -> Any:

@@ -84,7 +84,7 @@ def test_the_demonstration(lamina_process, tmp_path):
     assert outcome.status == 0
     assert outcome.err == ""
     names = sorted(path.name for path in (tmp_path / "shown").iterdir())
-    assert names == ["confusion.png", "digits.safetensors", "templates.png"]
+    assert names == ["confusion.png", "digits.safetensors", "report.html", "templates.png"]
     linear, mlp = (float(a) for a in re.findall(r"accuracy (\d\.\d+) on 449 rows", outcome.out))
     assert linear > 0.94
     assert mlp > 0.97
@@ -97,9 +97,11 @@ def test_the_demonstration(lamina_process, tmp_path):
     assert confusion.shape == (10, 10)
     assert confusion.sum() == 449
     assert np.trace(confusion) / 449 == pytest.approx(mlp, abs=5e-5)
-    for name in names[::2]:
+    for name in names[::3]:
         with Image.open(tmp_path / "shown" / name) as image:
             assert min(image.size) > 300
+    assert "report    shown/report.html" in outcome.out
+    assert f"{mlp:.2%}" in (tmp_path / "shown" / "report.html").read_text(encoding="utf-8")
     assert "lamina inspect shown/digits.safetensors" in outcome.out
     X, y = load_digits(return_X_y=True)
     model = library.load(tmp_path / "shown" / "digits.safetensors")

@@ -457,6 +457,24 @@ def test_inspect_and_evaluate_draw_pictures(lamina, pictures):
             assert len(np.unique(np.asarray(image.convert("L")))) > 20
 
 
+def test_inspect_writes_a_report(lamina, pictures, tmp_path):
+    lamina("fit", "pictures", "--model", "linear", "--out", "m.safetensors", "--epochs", "5")
+    outcome = lamina("inspect", "m.safetensors", "pictures", "--html", "shown.html")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "report    shown.html (" in outcome.out
+    page = (tmp_path / "shown.html").read_text(encoding="utf-8")
+    accuracy = re.search(
+        r"accuracy (\d\.\d+)", lamina("evaluate", "m.safetensors", "pictures").out
+    )[1]
+    assert f"<dd>{float(accuracy):.2%}</dd>" in page
+    assert "shown 60 rows of pictures" in page
+    outcome = lamina("inspect", "m.safetensors", "--html", "alone.html")
+    assert "report    alone.html (" in outcome.out
+    page = (tmp_path / "alone.html").read_text(encoding="utf-8")
+    assert "<h2" in page
+    assert "Predictions" not in page
+
+
 def test_text_in_data_cannot_move_the_cursor_or_colour_the_screen(lamina, flowers):
     evil = flowers.assign(species=flowers["species"].replace("setosa", "\x1b[2J[bold]setosa"))
     evil.to_csv("evil.csv", index=False)

@@ -148,11 +148,13 @@ def devices_told(text: str | None, distributed: bool) -> Any:
     return told
 
 
-def watchers(metrics: Path | None) -> list[Any] | None:
+def watchers(metrics: Path | None, watch: bool) -> list[Any] | None:
     """Return the callbacks that options ask for."""
     from lamina.training.callbacks import MetricsFile
+    from lamina.training.watch import Watch
 
-    return None if metrics is None else [MetricsFile(metrics)]
+    asked = [MetricsFile(metrics)] if metrics is not None else []
+    return [*asked, Watch()] if watch else asked or None
 
 
 def estimator_of(name: str, settings: dict[str, Any]) -> Any:
@@ -226,8 +228,28 @@ def report(estimator: Any, kind: str) -> None:
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
     seconds = sum(history["seconds"])
     show.line("trained", f"{len(history['loss'])} epochs in {seconds:.1f} s: {figures}")
+    watched = getattr(estimator, "watched_", None)
+    if watched is not None and watched["epoch"]:
+        show.console().print(watched_table(watched))
     for verdict in hints(estimator)[:1]:
         show.line("hint", verdict)
+
+
+def watched_table(watched: dict[str, Any]) -> Any:
+    """Return how each matrix learned, from the first look to the last, as a table."""
+    from lamina.cli import show
+
+    epochs = watched["epoch"]
+    columns = ("gradient norm", "update ratio ‖ΔW‖/‖W‖", "weight norm ‖W‖")
+    rows = [
+        (path, *(f"{values[0]:.2g} → {values[-1]:.2g}" for values in figures.values()))
+        for path, figures in watched["matrices"].items()
+    ]
+    return show.table(
+        ["matrix", *columns],
+        rows,
+        f"watched: epoch {epochs[0]} → {epochs[-1]}, {len(epochs)} looks",
+    )
 
 
 def save(estimator: Any, path: Path) -> None:

@@ -38,6 +38,7 @@ from lamina.training.precision import computing_in, dtype_of, in_precision, warn
 from lamina.training.progress import ProgressBar, on_a_terminal
 from lamina.training.schedules import PLATEAU, Schedule, schedule
 from lamina.training.state import TrainingState, fresh_state, no_totals
+from lamina.training.watch import watched_by
 
 if TYPE_CHECKING:
     import optax
@@ -127,6 +128,8 @@ class NetworkEstimator(Estimator):
     history_ : dict of list
         Per epoch: loss, the metric, val_…, learning_rate, gradient_norm, seconds. The loss is the
         mean over samples without the penalty; rate and gradient norm are the last step's.
+    watched_ : dict
+        What a `lamina.Watch` among the callbacks has recorded of each matrix in the last fit.
     n_features_in_ : int
         Columns of X; for samples that are arrays, the numbers of one.
     input_shape_ : tuple of int
@@ -517,6 +520,9 @@ class NetworkEstimator(Estimator):
             self._keep(run.state.served, run.state.statistics)
             for name, values in run.history.items():
                 self.history_.setdefault(name, []).extend(values)
+            vars(self).pop("watched_", None)
+            if (watched := watched_by(run.callbacks)) is not None:
+                self.watched_ = watched
 
     def _keep(self, weights: Weights, statistics: Weights) -> None:
         """Take weights and statistics, from the first layer to the last."""

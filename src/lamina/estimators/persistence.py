@@ -32,6 +32,7 @@ from lamina.functions.losses import LOSSES, Loss
 from lamina.layers.document import from_document, to_document
 from lamina.layers.layer import Layer
 from lamina.models.backbone import Backbone
+from lamina.training.watch import checked
 
 ESTIMATORS: dict[str, type] = {
     cls.__name__: cls
@@ -80,6 +81,7 @@ def save(estimator: NetworkEstimator | Factorization | Decomposition, path: str 
         write_model(path, document | {"learned": estimator._learned()}, estimator._arrays())
         return
     document |= {
+        "watched": getattr(estimator, "watched_", None),
         "network": to_document(estimator.network_),
         "input_shape": list(estimator.input_shape_),
         "loss": _loss_document(estimator.loss_),
@@ -132,6 +134,8 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     if not issubclass(cls, NetworkEstimator):
         estimator._adopt(document["learned"], arrays)
         return estimator
+    if document.get("watched") is not None:
+        estimator.watched_ = checked(document["watched"])
     estimator.network_ = from_document(document["network"])
     estimator.loss_ = _loss(document["loss"])
     estimator.n_features_in_ = operator.index(document["n_features_in"])

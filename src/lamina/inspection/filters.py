@@ -59,6 +59,11 @@ def feature_maps(
         yield pending
 
 
+def filter_pictures(W: np.ndarray) -> np.ndarray:
+    """Return filters (i, j, c, k) as pictures (i, j, 3 or 1, k): in colour, or their mean."""
+    return W if W.shape[2] == 3 else W.mean(axis=2, keepdims=True)
+
+
 def draw_filters(W: np.ndarray) -> Figure:
     """Draw the first 64 filters: in colour where they see three channels, else their mean.
 
@@ -77,8 +82,8 @@ def draw_filters(W: np.ndarray) -> Figure:
     rows = -(-count // columns)
     figure = Figure(figsize=(1.1 * columns + 0.6, 1.1 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    colour = W.shape[2] == 3
-    pictures = W if colour else W.mean(axis=2, keepdims=True)
+    pictures = filter_pictures(W)
+    colour = pictures.shape[2] == 3
     bound = float(np.abs(pictures).max()) or 1.0
     for axis in axes:
         axis.axis("off")

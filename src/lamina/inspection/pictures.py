@@ -36,6 +36,12 @@ def template_shape(m: int, image_shape: tuple[int, int, int] | None = None) -> t
     return side, side, 1
 
 
+def templates(W: np.ndarray, image_shape: tuple[int, int, int] | None = None) -> np.ndarray:
+    """Return the first 40 columns of W (m, k) as images (k, h, w), colours averaged."""
+    shape = template_shape(len(W), image_shape)
+    return W[:, :MOST_PICTURES].T.reshape(-1, *shape).mean(axis=-1)
+
+
 def draw_templates(
     W: np.ndarray,
     names: Sequence[object] | None = None,
@@ -58,18 +64,17 @@ def draw_templates(
     """
     from matplotlib.figure import Figure
 
-    shape = template_shape(len(W), image_shape)
-    count = min(W.shape[1], MOST_PICTURES)
-    templates = W[:, :count].T.reshape(count, *shape).mean(axis=-1)
+    shown = templates(W, image_shape)
+    count = len(shown)
     columns = min(count, 5 if count <= 10 else 8)
     rows = -(-count // columns)
     figure = Figure(figsize=(1.6 * columns + 0.8, 1.8 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    bound = float(np.abs(templates).max()) or 1.0
+    bound = float(np.abs(shown).max()) or 1.0
     image = None
     for axis in axes:
         axis.axis("off")
-    for j, (axis, template) in enumerate(zip(axes, templates, strict=False)):
+    for j, (axis, template) in enumerate(zip(axes, shown, strict=False)):
         image = axis.imshow(template, cmap="RdBu_r", vmin=-bound, vmax=bound)
         axis.set_title(str(names[j]) if names is not None else f"unit {j}", fontsize=10)
     if image is not None:
@@ -105,27 +110,36 @@ def draw_confusion(confusion: np.ndarray, names: Sequence[object]) -> Figure:
     return figure
 
 
-def draw_history(history: dict[str, list[float]]) -> Figure:
+def figures_of(history: dict[str, list[float]]) -> list[str]:
+    """Return the figures in a history that are what is minimised or measured: loss, accuracy."""
+    hidden = ("epoch", "seconds", "learning_rate", "gradient_norm")
+    return [name for name in history if name not in hidden and not name.startswith("val_")]
+
+
+def draw_history(history: dict[str, list[float]], names: Sequence[str] | None = None) -> Figure:
     """Draw loss and metric by epoch, training and validation.
 
     Parameters
     ----------
     history : dict of list
         An estimator's ``history_``.
+    names : sequence of str, optional
+        Which of its figures, each with its val_ beside it; loss and metric if None.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     if not history.get("loss"):
         raise InputError("draw_history expected at least one epoch, got a history without any.")
-    hidden = ("epoch", "seconds", "learning_rate", "gradient_norm")
-    names = [name for name in history if name not in hidden and not name.startswith("val_")]
+    names = figures_of(history) if names is None else names
     figure = Figure(figsize=(4.5 * len(names), 3.2), layout="constrained")
     epochs = np.arange(1, len(history["loss"]) + 1)
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         axis.plot(epochs, history[name], label="training")
         if f"val_{name}" in history:
             axis.plot(epochs, history[f"val_{name}"], label="validation")
-            axis.legend()
+            axis.legend(frameon=False)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch")
         axis.set_ylabel(name)
         axis.grid(alpha=0.3)

@@ -307,3 +307,34 @@ def random_edges(shape: tuple[int, int], frobenius: float) -> tuple[float, float
     return s * (math.sqrt(greater) - math.sqrt(lesser)), s * (
         math.sqrt(greater) + math.sqrt(lesser)
     )
+
+
+def random_density(
+    values: Float[np.ndarray, " n"], shape: tuple[int, int], frobenius: float
+) -> Float[np.ndarray, " n"]:
+    """Return the density of singular values that chance gives a matrix of this size.
+
+    With a, b the edges of `random_edges`, p the lesser side and ``s² = ‖W‖²_F / (m k)``::
+
+        f(σ) = √((b² - σ²)(σ² - a²)) / (π s² p σ)    for a ≤ σ ≤ b, else 0
+
+    Parameters
+    ----------
+    values : array of shape (n,)
+        Where: σ > 0.
+    shape : tuple (m, k)
+        The matrix's.
+    frobenius : float
+        Its norm.
+
+    Notes
+    -----
+    Marchenko and Pastur 1967, whose λ is ``σ² / max(m, k)``; ``∫ f = 1``.
+    """
+    low, high = random_edges(shape, frobenius)
+    variance = frobenius**2 / math.prod(shape)
+    if variance == 0:
+        return np.zeros(len(values))
+    squares = np.asarray(values, np.float64) ** 2
+    inside = np.maximum((high**2 - squares) * (squares - low**2), 0)
+    return np.sqrt(inside) / (math.pi * variance * min(shape) * np.sqrt(squares))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 Weights = dict[str, Any]
 """Arrays by name, nested as the layers are: ``{"dense_0": {"W": …, "b": …}}``."""
+
+
+def by_path(tree: Weights, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and value of every array in nested weights: ``("dense_0/W", W)``."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from by_path(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value
 
 
 def in_order(tree: Weights, template: Weights) -> Weights:

@@ -333,6 +333,25 @@ class Run:
         if self.recorder is not None:
             self.recorder.after_epoch(self)
 
+    def next_step(self) -> tuple[TrainingState, float]:
+        """Return the state after the first step of the epoch to come, and its learning rate.
+
+        The run stays where it is. The rate is that of halfway through the epoch that has ended, as
+        that of its end may be 0. The program is the one that trains, so nothing is compiled.
+        """
+        block = next(iter(self.source.blocks(self.epoch)))
+        state, planned = self.state, 1
+        if block.order is not None:
+            planned, batch = block.order.shape
+            block = block._replace(valid=min(block.valid, batch))
+        guarded = planned == 1
+        if guarded:  # whose program takes the state's memory
+            state = jax.tree.map(np.array, state)
+        halfway = np.full(planned, -(self.source.steps_per_epoch + 1) / 2)
+        rates = self._rates(halfway).astype(self.dtype)
+        stepped, _ = self._program(guarded)(state, self._settings, rates, *block)
+        return stepped, float(rates[0]) * float(state.rate_scale)
+
     def change_state(self, **changes: Any) -> None:
         """Replace parts of the state."""
         self.state = spread(replace(self.state, **changes))

@@ -105,7 +105,7 @@ class Parts(NamedTuple):
     ) -> TrainingState:
         """Return the state after one gradient step.
 
-        ``last`` says whether anyone will see the gradient's norm after this step; summing its
+        ``last`` says whether anyone will see the gradients' norms after this step; summing their
         squares takes a tenth of a small network's step.
         """
         key = None
@@ -119,9 +119,12 @@ class Parts(NamedTuple):
             objective, has_aux=True
         )(state.weights)
         if settings.clip_norm is not None or last is True:
-            norm = _global_norm(gradients)
+            norms = _norms(gradients)
         else:
-            norm = jax.lax.cond(last, _global_norm, lambda _: jnp.zeros_like(value), gradients)
+            norms = jax.lax.cond(
+                last, _norms, lambda _: jnp.zeros_like(state.gradient_norms), gradients
+            )
+        norm = jnp.sqrt(jnp.vdot(norms, norms))
         shrink = None
         if settings.clip_norm is not None:
             shrink = jnp.minimum(1, settings.clip_norm / jnp.maximum(norm, 1e-30))
@@ -144,6 +147,7 @@ class Parts(NamedTuple):
             step=state.step + 1,
             batch=state.batch + 1,
             totals=jnp.append(state.totals[:-1] + jnp.stack(sums), norm),
+            gradient_norms=norms,
         )
 
     def guarded_step(
@@ -171,8 +175,9 @@ def _averaged(state: TrainingState, weights: Any, decay: Any) -> Any:
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, state.average, weights)
 
 
-def _global_norm(gradients: Any) -> Any:
-    return jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradients)))
+def _norms(gradients: Any) -> Any:
+    """Return the norm of each array, (arrays,)."""
+    return jnp.sqrt(jnp.array([jnp.vdot(g, g) for g in jax.tree.leaves(gradients)]))
 
 
 def _is_finite(state: TrainingState) -> Any:

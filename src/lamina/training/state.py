@@ -47,6 +47,9 @@ class TrainingState:
         but this.
     totals : array of shape (5,)
         `Totals` of this epoch.
+    gradient_norms : array of shape (weight arrays,)
+        Of each weight array, in JAX's order, the gradient's norm at the step that
+        `Totals.gradient_norm` is of.
     average : nested dict of arrays, or None
         The weights' moving average, where one is kept.
     """
@@ -61,6 +64,7 @@ class TrainingState:
     rate_scale: Any
     finite: Any
     totals: Any
+    gradient_norms: Any
     average: Any = None
 
     @property
@@ -97,5 +101,6 @@ def fresh_state(
         rate_scale=np.ones((), dtype),
         finite=np.bool_(True),
         totals=no_totals(dtype),
+        gradient_norms=np.zeros(len(jax.tree.leaves(weights)), dtype),
         average=jax.tree.map(np.array, weights) if averaging else None,
     )

@@ -17,12 +17,12 @@ def demo(
     ),
 ) -> None:
     """Train on scikit-learn's handwritten digits and show what came of it."""
-    from lamina import LinearClassifier, MLPClassifier
+    from lamina import LinearClassifier, MLPClassifier, Watch
     from lamina.cache import use_compilation_cache
     from lamina.cli import measure, show
     from lamina.cli.data import train_and_test
     from lamina.formats.encoders import encoder_for
-    from lamina.inspection import draw_confusion, draw_templates
+    from lamina.inspection import draw_confusion, draw_templates, report
 
     use_compilation_cache()
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,8 @@ def demo(
     linear = LinearClassifier(alpha=TEMPLATE_ALPHA, encoder=encoder, random_state=SEED)
     linear.fit(train.X, train.y)
     show.line("linear", f"X W + b                                 {measure.headline(linear, test)}")
-    model = MLPClassifier(encoder=encoder, random_state=SEED).fit(train.X, train.y)
+    model = MLPClassifier(encoder=encoder, callbacks=[Watch()], random_state=SEED)
+    model.fit(train.X, train.y, validation_data=(test.X, test.y))
     show.line("mlp", f"relu(relu(X W₀ + b₀) W₁ + b₁) W₂ + b₂   {measure.headline(model, test)}")
     confusion = measure.confusion_of(model, test)
     show.console().print(show.confusion_table(confusion, model.classes_.tolist()))
@@ -41,6 +42,7 @@ def demo(
         "templates": folder / "templates.png",
         "confusion": folder / "confusion.png",
         "model": folder / "digits.safetensors",
+        "report": folder / "report.html",
     }
     image_shape = (8, 8, 1)
     draw_templates(linear.coef_, linear.classes_.tolist(), image_shape).savefig(
@@ -50,4 +52,8 @@ def demo(
     model.save(paths["model"])
     show.line("pictures", f"{paths['templates']} (each class's weights), {paths['confusion']}")
     show.line("model", f"{paths['model']} ({show.file_size(paths['model'])})")
+    report(
+        model, test.X, test.y, paths["report"], title="Handwritten digits", data="digits held out"
+    )
+    show.line("report", f"{paths['report']}: open it in a browser")
     show.line("next", f"lamina inspect {paths['model']}")

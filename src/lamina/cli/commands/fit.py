@@ -227,6 +227,10 @@ def fit(
     metrics: Annotated[
         Path | None, _training(help="Write each epoch's figures to this file as a JSON line.")
     ] = None,
+    watch: Annotated[
+        bool,
+        _training(help="Record each matrix's gradient, step and norm by epoch, and print them."),
+    ] = False,
     seed: Annotated[int, _training(help="Seeds the split, the weights and the order.")] = 0,
     out: Annotated[
         Path | None,
@@ -262,7 +266,7 @@ def fit(
         precision=precision, devices=training.devices_told(devices, distributed),
         random_state=seed, verbose=0 if quiet else 1,
         checkpoint=training.folder_of_the_run(checkpoint, resume),
-        callbacks=training.watchers(metrics),
+        callbacks=training.watchers(metrics, watch),
     )  # fmt: skip
     of_pairs = {"columns": columns, "user": user, "item": item, "value": value}
     of_pairs |= {"duplicates": duplicates, "iterations": iterations, "solver": solver}

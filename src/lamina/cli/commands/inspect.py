@@ -11,6 +11,7 @@ from lamina.errors import InputError
 
 if TYPE_CHECKING:
     from lamina.formats.dataset import Dataset
+    from lamina.inspection import Health
 
 
 def inspect(
@@ -42,6 +43,10 @@ def inspect(
             help="Draw into this file: the first layer's weights (class templates, units or "
             "filters), or the image's feature maps."
         ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a report into this file: a page of all there is to see."),
     ] = None,
 ) -> None:
     """Show a model's matrices, what they do to data, and verdicts: what to mend, and how."""
@@ -93,8 +98,9 @@ def inspect(
     if png is not None:
         _draw(estimator, image).savefig(png, dpi=150)
         show.line("picture", png)
-    if hasattr(estimator, "network_"):
-        _judge(estimator, shown)
+    found = _judge(estimator, shown) if hasattr(estimator, "network_") else None
+    if html is not None:
+        _report(estimator, shown, found, html)
 
 
 def _check_takes_rows(estimator: Any) -> None:
@@ -110,7 +116,7 @@ def _check_takes_rows(estimator: Any) -> None:
         )
 
 
-def _judge(estimator: Any, shown: Dataset | None) -> None:
+def _judge(estimator: Any, shown: Dataset | None) -> Health:
     """Print what the layers do to data, where there are some, and the verdicts."""
     from lamina.cache import use_compilation_cache
     from lamina.cli import measure, show
@@ -138,6 +144,19 @@ def _judge(estimator: Any, shown: Dataset | None) -> None:
     if not found.verdicts:
         seen = "its matrices and history" if shown is None else "its matrices, history and data"
         show.line("verdicts", f"none: {seen} look healthy")
+    return found
+
+
+def _report(estimator: Any, shown: Dataset | None, found: Health | None, path: Path) -> None:
+    from lamina.cli import show
+    from lamina.inspection import report
+
+    if shown is None:
+        report(estimator, path=path, judged=found)
+    else:
+        told = {"data": shown.source, "names": shown.row_names, "judged": found}
+        report(estimator, shown.X, shown.y, path, **told)
+    show.line("report", f"{path} ({show.file_size(path)})")
 
 
 def _draw(estimator: Any, image: Path | None) -> Any:
