@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -561,6 +562,56 @@ class NetworkEstimator(Estimator):
         self._check_fitted()
         X, targets, _ = self._validation((X, y))  # type: ignore
         return self._computed, self.loss_, self.weights_, self.statistics_, X, targets
+
+    def around(
+        self, network: Layer, weights: Weights, statistics: Weights, X: Any, y: Any, epochs: int
+    ):
+        """Return a fitted copy around another network, trained on for some epochs.
+
+        Parameters
+        ----------
+        network : Layer
+            From the same samples to as many scores.
+        weights, statistics : nested dict of arrays
+            Its own.
+        X, y : arrays
+            As `as_trained` returns them.
+        epochs : int
+            How long; at a third of the usual rate, falling to 0.
+        """
+        other = copy(self)
+        vars(other).pop("watched_", None)
+        other.network_, other.history_ = network, {k: list(v) for k, v in self.history_.items()}
+        other._keep(weights, statistics)
+        if epochs:
+            with computing_in(self.precision):
+                descent = other._descent(len(X), partial=False)
+                rate = descent.learning_rate / 3
+                descent = replace(
+                    descent, learning_rate=rate, schedule=schedule("cosine"), average=None
+                )
+                state = fresh_state(other.weights_, other.statistics_, descent.optimizer, seed=0)
+                source = other._source(X, y, None, descent, seed=0)
+                other._run(Run(other._objective(), descent, state, source, epochs))
+        return other
+
+    def compressed(self, X, y, budget: float = 0.25, method: str = AUTO, epochs: int = 2):
+        """Return a smaller fitted model that does nearly the same; see `lamina.inspection.compress`.
+
+        Parameters
+        ----------
+        X, y
+            Data as `fit` takes them; never those to test on.
+        budget : float in (0, 1)
+            The share of the numbers that it may have.
+        method : {"auto", "svd", "units", "prune"}
+            How; auto takes what measures best.
+        epochs : int
+            How long the smaller network is trained on.
+        """
+        from lamina.inspection.compression import compress
+
+        return compress(self, X, y, budget, method, epochs).model
 
     def as_backbone(self, drop: int = 1) -> Backbone:
         """Return the network without its last layers, for `TransferClassifier` to train on from.

@@ -1,6 +1,7 @@
 """What the matrices say: figures of each, and pictures."""
 
 from lamina.inspection.backprop import LayerTrace, Trace, backprop
+from lamina.inspection.compression import Compressed, Compression, compress
 from lamina.inspection.filters import (
     draw_feature_maps,
     draw_filters,
@@ -13,6 +14,8 @@ from lamina.inspection.plan import Cost, Plan, plan
 from lamina.inspection.spectra import Spectrum, spectra
 
 __all__ = [
+    "Compressed",
+    "Compression",
     "Cost",
     "LayerTrace",
     "MatrixFigures",
@@ -20,6 +23,7 @@ __all__ = [
     "Spectrum",
     "Trace",
     "backprop",
+    "compress",
     "draw_confusion",
     "draw_feature_maps",
     "draw_filters",

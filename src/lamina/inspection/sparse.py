@@ -1,0 +1,83 @@
+"""Magnitude pruning: of all entries of all matrices, those that say the least become zero.
+
+An entry w_ij says as much as it moves the output: ``|w_ij| √(mean x_i²)``, with x_i what reaches
+its row; so that a large weight on an input that is always zero is nothing. Where inputs are not
+known, in a recurrent cell, it is ``|w_ij|``. Scores are in units of the matrix's own, so that one
+threshold serves all. The zeros are stored as one bit each (`lamina.formats.zeros`).
+
+Sources: Han, Pool, Tran and Dally 2015, Learning both Weights and Connections for Efficient Neural
+Networks (pruning, then training on); Sun, Liu, Bair and Kolter 2024, A Simple and Effective Pruning
+Approach for Large Language Models, equation 1 (the score).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lamina.errors import InputError
+from lamina.inspection.low_rank import is_product
+from lamina.inspection.surgery import numbers, reached, rewritten
+from lamina.layers.frozen import KEPT, MASK, Masked
+from lamina.layers.layer import Layer
+from lamina.models.folding import Bound
+
+BIT = 1 / 32
+"""What a zero's place costs, in numbers."""
+
+
+def pruned(bound: Bound, X: Any, most: float, whole: int) -> Bound:
+    """Return a network of `Masked` layers, stored in ``most`` numbers; see `low_rank`.
+
+    Raises
+    ------
+    InputError
+        If what is not in matrices, and a bit for each entry, are more than the budget.
+    """
+    scored = {path: _scores(part, A) for path, part, A in reached(bound, X)}
+    each = np.concatenate([s.ravel() for of in scored.values() for s in of.values()] or [[]])
+    fixed = numbers(bound) - len(each) + BIT * len(each)
+    kept = int(most - fixed)
+    if kept < 1:
+        raise InputError(
+            f"budget expected at least {(fixed + 1) / whole:.3f} of this network by pruning, got "
+            f"{most / whole:.3f}. Raise it."
+        )
+    threshold = -np.partition(-each, kept - 1)[kept - 1] if kept < len(each) else -1.0
+
+    def masked(path: str, part: Bound) -> list[Bound]:
+        if not scored.get(path):
+            return [part]
+        masks = {n: (s >= threshold).astype(s.dtype) for n, s in scored[path].items()}
+        weights = part.weights | {n: part.weights[n] * mask for n, mask in masks.items()}
+        return [Bound(Masked(part.layer), weights, {MASK: masks, KEPT: part.statistics})]
+
+    return rewritten(bound, masked)
+
+
+def unmasked(bound: Bound) -> Bound:
+    """Return a network without masks: its matrices are zero there."""
+
+    def plain(path: str, part: Bound) -> list[Bound]:
+        layer: Layer = part.layer
+        if not isinstance(layer, Masked):
+            return [part]
+        return [Bound(layer.layer, *layer.released(part.weights, part.statistics))]
+
+    return rewritten(bound, plain)
+
+
+def _scores(part: Bound, A: Any) -> dict[str, np.ndarray]:
+    """Return the scores of a layer's matrices, by name."""
+    found = {}
+    for name, W in part.weights.items():
+        if isinstance(W, dict) or np.ndim(W) < 2:
+            continue
+        score = np.abs(W)
+        if is_product(part.layer) and name == "W":
+            X = np.asarray(A)
+            size = np.sqrt(np.square(X).mean(axis=tuple(range(X.ndim - 1)), dtype=np.float64))
+            score = score * size[:, None].astype(W.dtype)
+        found[name] = score / max(float(np.sqrt(np.mean(np.square(score)))), 1e-30)
+    return found
