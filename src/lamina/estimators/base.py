@@ -577,7 +577,7 @@ class NetworkEstimator(Estimator):
         X, y : arrays
             As `as_trained` returns them.
         epochs : int
-            How long; at a third of the usual rate, falling to 0.
+            How long; the learning rate falls to 0 along a cosine.
         """
         other = copy(self)
         vars(other).pop("watched_", None)
@@ -586,16 +586,13 @@ class NetworkEstimator(Estimator):
         if epochs:
             with computing_in(self.precision):
                 descent = other._descent(len(X), partial=False)
-                rate = descent.learning_rate / 3
-                descent = replace(
-                    descent, learning_rate=rate, schedule=schedule("cosine"), average=None
-                )
+                descent = replace(descent, schedule=schedule("cosine"), average=None)
                 state = fresh_state(other.weights_, other.statistics_, descent.optimizer, seed=0)
                 source = other._source(X, y, None, descent, seed=0)
                 other._run(Run(other._objective(), descent, state, source, epochs))
         return other
 
-    def compressed(self, X, y, budget: float = 0.25, method: str = AUTO, epochs: int = 2):
+    def compressed(self, X, y, budget: float = 0.25, method: str = AUTO, epochs: int = 3):
         """Return a smaller fitted model that does nearly the same; see `lamina.inspection.compress`.
 
         Parameters

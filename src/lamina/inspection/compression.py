@@ -157,7 +157,7 @@ def compress(
     y: Any,
     budget: float | Sequence[float] = 0.25,
     method: str = AUTO,
-    epochs: int = 2,
+    epochs: int = 3,
     told: Callable[[Compressed], None] | None = None,
 ) -> Compression:
     """Return smaller models that do what a fitted one does, and what each costs in accuracy.
