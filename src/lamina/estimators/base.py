@@ -50,6 +50,9 @@ AUTO = "auto"
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 20, 200
 """How long a fit with ``max_epochs=None`` is: about so many steps, within these bounds."""
 
+TUNING_STEPS = 1500
+"""About how long a network that was changed is trained on."""
+
 LBFGS_STEPS = 1000
 """Its most steps; L-BFGS stops earlier where the gradient is down to rounding."""
 
@@ -564,7 +567,13 @@ class NetworkEstimator(Estimator):
         return self._computed, self.loss_, self.weights_, self.statistics_, X, targets
 
     def around(
-        self, network: Layer, weights: Weights, statistics: Weights, X: Any, y: Any, epochs: int
+        self,
+        network: Layer,
+        weights: Weights,
+        statistics: Weights,
+        X: Any,
+        y: Any,
+        epochs: int | None = None,
     ):
         """Return a fitted copy around another network, trained on for some epochs.
 
@@ -576,23 +585,26 @@ class NetworkEstimator(Estimator):
             Its own.
         X, y : arrays
             As `as_trained` returns them.
-        epochs : int
-            How long; the learning rate falls to 0 along a cosine.
+        epochs : int, optional
+            How long, 0 for not at all; None is about 1,500 steps, in 3 to 50 epochs. The learning
+            rate falls to 0 along a cosine.
         """
         other = copy(self)
         vars(other).pop("watched_", None)
         other.network_, other.history_ = network, {k: list(v) for k, v in self.history_.items()}
         other._keep(weights, statistics)
-        if epochs:
+        if epochs != 0:
             with computing_in(self.precision):
                 descent = other._descent(len(X), partial=False)
                 descent = replace(descent, schedule=schedule("cosine"), average=None)
                 state = fresh_state(other.weights_, other.statistics_, descent.optimizer, seed=0)
                 source = other._source(X, y, None, descent, seed=0)
+                usual = int(np.clip(-(-TUNING_STEPS // source.steps_per_epoch), 3, 50))
+                epochs = usual if epochs is None else epochs
                 other._run(Run(other._objective(), descent, state, source, epochs))
         return other
 
-    def compressed(self, X, y, budget: float = 0.25, method: str = AUTO, epochs: int = 3):
+    def compressed(self, X, y, budget: float = 0.25, method: str = AUTO, epochs: int | None = None):
         """Return a smaller fitted model that does nearly the same; see `lamina.inspection.compress`.
 
         Parameters
@@ -603,8 +615,8 @@ class NetworkEstimator(Estimator):
             The share of the numbers that it may have.
         method : {"auto", "svd", "units", "prune"}
             How; auto takes what measures best.
-        epochs : int
-            How long the smaller network is trained on.
+        epochs : int, optional
+            How long the smaller network is trained on; None is about 1,500 steps.
         """
         from lamina.inspection.compression import compress
 

@@ -54,7 +54,13 @@ class Compressible(Protocol):
         ...
 
     def around(
-        self, network: Layer, weights: Weights, statistics: Weights, X: Any, y: Any, epochs: int
+        self,
+        network: Layer,
+        weights: Weights,
+        statistics: Weights,
+        X: Any,
+        y: Any,
+        epochs: int | None = None,
     ) -> Any:
         """Return a fitted copy around another network, trained on for some epochs."""
         ...
@@ -157,7 +163,7 @@ def compress(
     y: Any,
     budget: float | Sequence[float] = 0.25,
     method: str = AUTO,
-    epochs: int = 3,
+    epochs: int | None = None,
     told: Callable[[Compressed], None] | None = None,
 ) -> Compression:
     """Return smaller models that do what a fitted one does, and what each costs in accuracy.
@@ -174,8 +180,9 @@ def compress(
     method : {"auto", "svd", "units", "prune"}
         Products of low rank; fewer units; entries that are zero, which makes the file smaller but
         no prediction faster. auto tries all and takes the best.
-    epochs : int >= 0
-        How long each is trained on.
+    epochs : int >= 0, optional
+        How long each is trained on; None is about 1,500 steps, at least 3 passes over the data and
+        at most 50.
     told : callable, optional
         Is given each result as it comes.
 
@@ -200,7 +207,8 @@ def compress(
     for each in budgets:
         check_number("budget", each, above=0, below=1)
     check_choice("method", method, (AUTO, *WAYS))
-    check_number("epochs", epochs, at_least=0, whole=True)
+    if epochs is not None:
+        check_number("epochs", epochs, at_least=0, whole=True)
     network, loss, weights, statistics, X, y = model.as_trained(X, y)
     if isinstance(network, HalfPrecision):
         network = network.network

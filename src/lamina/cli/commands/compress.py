@@ -30,8 +30,12 @@ def compress(
         ),
     ] = "auto",
     epochs: Annotated[
-        int, typer.Option(help="Passes over the data to train the smaller model on; 0 for none.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            help="Passes over the data to train the smaller model on, 0 for none; about 1,500 "
+            "steps if left out."
+        ),
+    ] = None,
     sweep: Annotated[
         str | None, typer.Option(help="More budgets, for the table and the curve: 0.5,0.1.")
     ] = None,
