@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import jax
 import numpy as np
 
 from lamina.errors import InputError, check_choice, check_number
 from lamina.inspection.low_rank import low_rank
 from lamina.inspection.plan import plan
-from lamina.inspection.sparse import pruned, unmasked
+from lamina.inspection.sparse import BIT, pruned, unmasked
 from lamina.inspection.surgery import numbers
 from lamina.inspection.units import fewer_units, without_dead_units
 from lamina.layers.half_precision import HalfPrecision
@@ -27,6 +28,7 @@ from lamina.layers.layer import Layer, Weights
 from lamina.models.folding import Bound, folded
 from lamina.training.loop import Objective, evaluate
 from lamina.training.metrics import METRICS
+from lamina.training.precision import computing_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,14 +124,16 @@ class Compression:
     def best(self, budget: float | None = None) -> Compressed:
         """Return the best at a budget; at the first where None.
 
-        Of those whose figure is within a standard error of the best's (for errors: one percent),
-        the one with the fewest operations.
+        Of those whose figure is within half a standard error of the best's (for errors: one
+        percent), the one with the fewest operations.
         """
         budget = self.tried[1].budget if budget is None else budget
         rivals = [each for each in self.tried[1:] if each.budget == budget]
         higher = "accuracy" in self.whole.metric
         top = (max if higher else min)(each.figure for each in rivals)
-        error = math.sqrt(max(top * (1 - top), 0) / self.held_out) if higher else 0.01 * abs(top)
+        error = (
+            math.sqrt(max(top * (1 - top), 0) / self.held_out) / 2 if higher else 0.01 * abs(top)
+        )
         near = [each for each in rivals if abs(each.figure - top) <= error]
         return min(near, key=lambda each: (each.operations, each.loss))
 
@@ -209,7 +213,21 @@ def compress(
     check_choice("method", method, (AUTO, *WAYS))
     if epochs is not None:
         check_number("epochs", epochs, at_least=0, whole=True)
-    network, loss, weights, statistics, X, y = model.as_trained(X, y)
+    trained = model.as_trained(X, y)
+    double = any(W.dtype == np.float64 for W in jax.tree.leaves(trained[2]))
+    with computing_in("float64" if double else "float32"):
+        return _compressed(model, trained, budgets, method, epochs, told)
+
+
+def _compressed(
+    model: Compressible,
+    trained: tuple[Layer, Loss, Weights, Weights, Any, np.ndarray],
+    budgets: list[float],
+    method: str,
+    epochs: int | None,
+    told: Callable[[Compressed], None] | None,
+) -> Compression:
+    network, loss, weights, statistics, X, y = trained
     if isinstance(network, HalfPrecision):
         network = network.network
     order = np.random.default_rng(0).permutation(len(X))
@@ -248,9 +266,7 @@ def compress(
                 continue
             stored = small
             estimator = model.around(*small, X, y, epochs)
-            small = unmasked(
-                Bound(estimator.network_, estimator.weights_, estimator.statistics_)
-            )
+            small = unmasked(Bound(estimator.network_, estimator.weights_, estimator.statistics_))
             if name == "prune":
                 estimator = model.around(*small, X, y, 0)
             tried.append(measured(name, share, small, _stored(small, stored), estimator))
@@ -265,10 +281,6 @@ def _most(network: Layer, shape: tuple[int, ...]) -> int:
 
 def _stored(bound: Bound, before: Bound) -> int:
     """Return the numbers in the file; those of masked matrices without their zeros."""
-    import jax
-
-    from lamina.inspection.sparse import BIT
-
     if bound.layer == before.layer:
         return numbers(bound)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bound.weights)]

@@ -85,9 +85,7 @@ def low_rank(bound: Bound, X: Any, most: float, whole: int) -> Bound:
 
 def is_product(layer: Layer) -> bool:
     """Whether a layer is one product with a matrix (of patches), and an activation."""
-    return isinstance(layer, Dense) or (
-        isinstance(layer, Conv1D | Conv2D) and layer.groups == 1
-    )
+    return isinstance(layer, Dense) or (isinstance(layer, Conv1D | Conv2D) and layer.groups == 1)
 
 
 def principal(part: Bound, X: Any) -> Principal:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from lamina.errors import InputError
 from lamina.inspection.low_rank import is_product
 from lamina.inspection.surgery import numbers, reached, rewritten
-from lamina.layers.frozen import KEPT, MASK, Masked
-from lamina.layers.layer import Layer
+from lamina.layers.frozen import KEPT, MASK, Masked, masked
+from lamina.layers.layer import Layer, Weights
 from lamina.models.folding import Bound
 
 BIT = 1 / 32
@@ -35,8 +36,9 @@ def pruned(bound: Bound, X: Any, most: float, whole: int) -> Bound:
     InputError
         If what is not in matrices, and a bit for each entry, are more than the budget.
     """
-    scored = {path: _scores(part, A) for path, part, A in reached(bound, X)}
-    each = np.concatenate([s.ravel() for of in scored.values() for s in of.values()] or [[]])
+    scored = {path: _scores(part, part.weights, A) for path, part, A in reached(bound, X)}
+    leaves = [score.ravel() for score in jax.tree.leaves(scored)]
+    each = np.concatenate(leaves) if leaves else np.zeros(0)
     fixed = numbers(bound) - len(each) + BIT * len(each)
     kept = int(most - fixed)
     if kept < 1:
@@ -46,14 +48,14 @@ def pruned(bound: Bound, X: Any, most: float, whole: int) -> Bound:
         )
     threshold = -np.partition(-each, kept - 1)[kept - 1] if kept < len(each) else -1.0
 
-    def masked(path: str, part: Bound) -> list[Bound]:
+    def with_mask(path: str, part: Bound) -> list[Bound]:
         if not scored.get(path):
             return [part]
-        masks = {n: (s >= threshold).astype(s.dtype) for n, s in scored[path].items()}
-        weights = part.weights | {n: part.weights[n] * mask for n, mask in masks.items()}
+        masks = jax.tree.map(lambda score: (score >= threshold).astype(score.dtype), scored[path])
+        weights = masked(part.weights, masks)
         return [Bound(Masked(part.layer), weights, {MASK: masks, KEPT: part.statistics})]
 
-    return rewritten(bound, masked)
+    return rewritten(bound, with_mask)
 
 
 def unmasked(bound: Bound) -> Bound:
@@ -68,16 +70,17 @@ def unmasked(bound: Bound) -> Bound:
     return rewritten(bound, plain)
 
 
-def _scores(part: Bound, A: Any) -> dict[str, np.ndarray]:
-    """Return the scores of a layer's matrices, by name."""
-    found = {}
-    for name, W in part.weights.items():
-        if isinstance(W, dict) or np.ndim(W) < 2:
-            continue
-        score = np.abs(W)
-        if is_product(part.layer) and name == "W":
-            X = np.asarray(A)
-            size = np.sqrt(np.square(X).mean(axis=tuple(range(X.ndim - 1)), dtype=np.float64))
-            score = score * size[:, None].astype(W.dtype)
-        found[name] = score / max(float(np.sqrt(np.mean(np.square(score)))), 1e-30)
+def _scores(part: Bound, weights: Weights, A: Any) -> Weights:
+    """Return the scores of a layer's matrices, nested as its weights are."""
+    found: Weights = {}
+    for name, W in weights.items():
+        if isinstance(W, dict):
+            found[name] = _scores(part, W, A)
+        elif np.ndim(W) > 1:
+            score = np.abs(W)
+            if is_product(part.layer):
+                X = np.asarray(A)
+                size = np.sqrt(np.square(X).mean(axis=tuple(range(X.ndim - 1)), dtype=np.float64))
+                score = score * size[:, None].astype(W.dtype)
+            found[name] = score / max(float(np.sqrt(np.mean(np.square(score)))), 1e-30)
     return found

@@ -153,7 +153,7 @@ class LowRank(_Holding):
 class Masked(_Holding):
     """A layer that trains but for the entries of its matrices where a mask is zero: so are they.
 
-    The masks lie among the statistics, one for each matrix, by its name.
+    The masks lie among the statistics, one for each matrix, nested as the weights are.
     """
 
     @property
@@ -164,12 +164,11 @@ class Masked(_Holding):
     def weight_shapes(self, input_shape: Shape):
         """Return the layer's weights, and masks of their matrices among the statistics."""
         weights, statistics = self.layer.weight_shapes(input_shape)
-        masks = {name: shape for name, shape in weights.items() if len(shape) > 1}
-        return weights, {MASK: masks, KEPT: statistics}
+        return weights, {MASK: _of_matrices(weights), KEPT: statistics}
 
     def apply(self, weights, statistics, X, context):
         """Return the layer's output by the masked matrices."""
-        own = self._masked(weights, statistics[MASK])
+        own = masked(weights, statistics[MASK])
         A, after = self.layer.apply(own, statistics[KEPT], X, context)
         return A, statistics | {KEPT: after}
 
@@ -182,12 +181,22 @@ class Masked(_Holding):
         """Return the other's."""
         return self.layer.penalties(weights, default)
 
-    def _masked(self, weights: Weights, masks: Weights) -> Weights:
-        return weights | {name: weights[name] * mask for name, mask in masks.items()}
-
     def released(self, weights: Weights, statistics: Weights) -> tuple[Weights, Weights]:
         """Return the layer's arrays, zero where masked."""
-        return self._masked(weights, statistics[MASK]), statistics[KEPT]
+        return masked(weights, statistics[MASK]), statistics[KEPT]
+
+
+def _of_matrices(shapes: Weights) -> Weights:
+    own = {n: _of_matrices(s) if isinstance(s, dict) else s for n, s in shapes.items()}
+    return {name: shape for name, shape in own.items() if len(shape) > 1 or isinstance(shape, dict)}
+
+
+def masked(weights: Weights, masks: Weights) -> Weights:
+    """Return weights that are zero where a mask is."""
+    return weights | {
+        name: masked(weights[name], mask) if isinstance(mask, dict) else weights[name] * mask
+        for name, mask in masks.items()
+    }
 
 
 def mapped(layer: Layer, change: Callable[[Layer], Layer]) -> Layer:
