@@ -587,7 +587,8 @@ class NetworkEstimator(Estimator):
             As `as_trained` returns them.
         epochs : int, optional
             How long, 0 for not at all; None is about 1,500 steps, in 3 to 50 epochs. The learning
-            rate falls to 0 along a cosine.
+            rate falls to 0 along a cosine from half of the estimator's, or of the optimiser's usual
+            one if that is less.
         """
         other = copy(self)
         vars(other).pop("watched_", None)
@@ -596,7 +597,10 @@ class NetworkEstimator(Estimator):
         if epochs != 0:
             with computing_in(self.precision):
                 descent = other._descent(len(X), partial=False)
-                descent = replace(descent, schedule=schedule("cosine"), average=None)
+                rate = min(descent.learning_rate, descent.optimizer.learning_rate) / 2
+                descent = replace(
+                    descent, learning_rate=rate, schedule=schedule("cosine"), average=None
+                )
                 state = fresh_state(other.weights_, other.statistics_, descent.optimizer, seed=0)
                 source = other._source(X, y, None, descent, seed=0)
                 usual = int(np.clip(-(-TUNING_STEPS // source.steps_per_epoch), 3, 50))
@@ -605,7 +609,7 @@ class NetworkEstimator(Estimator):
         return other
 
     def compressed(self, X, y, budget: float = 0.25, method: str = AUTO, epochs: int | None = None):
-        """Return a smaller fitted model that does nearly the same; see `lamina.inspection.compress`.
+        """Return a smaller fitted model; see `lamina.inspection.compress`.
 
         Parameters
         ----------

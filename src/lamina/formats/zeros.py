@@ -1,7 +1,7 @@
 """Arrays that are mostly zeros, stored as what is not: a bit for each entry, and the others.
 
-``name`` becomes ``name/places`` (the bits, eight to a byte, first entry highest) and ``name/values``
-where that is smaller. Shapes are not stored: who reads knows them.
+Where that is smaller ``name`` becomes ``name/places`` (the bits, eight to a byte, the first entry
+highest) and ``name/values``. Shapes are not stored: who reads knows them.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 Three ways, each within a budget of numbers that is shared out over the layers: products of low rank
 (`low_rank`), fewer units (`units`), entries that are zero (`sparse`). Before any of them
 normalisations are folded into the matrices before them and units that say nothing are left out,
-which changes no output. After it the small network is trained on for a little, and measured on
-rows that it was not trained on. Which way is best depends on the network, so it is measured.
+which changes no output. After it the small network is trained on for a little, measured on rows
+that it is not trained on, and taken as it was where that is better. Which way is best depends on the
+network, so it is measured.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from lamina.errors import InputError, check_choice, check_number
 from lamina.inspection.low_rank import low_rank
 from lamina.inspection.plan import plan
-from lamina.inspection.sparse import BIT, pruned, unmasked
+from lamina.inspection.sparse import pruned, stored, unmasked
 from lamina.inspection.surgery import numbers
 from lamina.inspection.units import fewer_units, without_dead_units
 from lamina.layers.half_precision import HalfPrecision
@@ -50,6 +51,10 @@ LOOKED_AT = 1 << 25
 
 class Compressible(Protocol):
     """A fitted estimator, as far as compression needs one."""
+
+    network_: Layer
+    weights_: Weights
+    statistics_: Weights
 
     def as_trained(self, X: Any, y: Any) -> tuple[Layer, Loss, Weights, Weights, Any, np.ndarray]:
         """Return network, loss, weights, statistics, and X and y as they enter training."""
@@ -205,7 +210,7 @@ def compress(
     >>> found.best().numbers / found.whole.numbers < 0.25
     True
     """
-    budgets = [budget] if np.ndim(budget) == 0 else list(budget)  # type: ignore[arg-type]
+    budgets: list[float] = list(np.atleast_1d(np.asarray(budget, object)))
     if not budgets:
         raise InputError("budget expected a number, or several, got none. Use budget=0.25.")
     for each in budgets:
@@ -243,47 +248,43 @@ def _compressed(
     size = numbers(whole)
     looked = X[np.sort(np.random.default_rng(1).permutation(len(X))[: _most(network, shape)])]
 
-    def measured(name: str, budget: float, bound: Bound, size: int, estimator: Any) -> Compressed:
+    def measured(name: str, budget: float, estimator: Compressible) -> Compressed:
+        own = _bound(estimator)
         metric = METRICS[loss.target]
-        found = evaluate(Objective(bound.layer, loss, metric), *bound[1:], X_held, y_held)
-        cost = plan(bound.layer, shape, 1).forward
-        row = Compressed(
-            name, budget, size, cost, found["loss"], found[metric.name], metric.name, estimator
-        )
-        if told is not None:
-            told(row)
-        return row
+        found = evaluate(Objective(own.layer, loss, metric), *own[1:], X_held, y_held)
+        cost = plan(own.layer, shape, 1).forward
+        figures = found["loss"], found[metric.name]
+        return Compressed(name, budget, stored(own), cost, *figures, metric.name, estimator)
+
+    def smaller(name: str, budget: float) -> Compressed:
+        small = WAYS[name](start, looked, budget * size, size)
+        rows = [measured(name, budget, model.around(*unmasked(small), X, y, 0))]
+        if epochs != 0:
+            tuned = model.around(*small, X, y, epochs)
+            plain = unmasked(_bound(tuned))
+            rows.append(measured(name, budget, tuned.around(*plain, X, y, 0)))
+        return min(rows, key=lambda row: row.loss)
 
     start = without_dead_units(folded(*whole))
-    tried = [measured("none", 1.0, whole, size, model)]
+    tried = [measured("none", 1.0, model)]
     for share in budgets:
-        refusals = []
+        refused: InputError | None = None
         for name in WAYS if method == AUTO else [method]:
             try:
-                small = WAYS[name](start, looked, share * size, size)
+                tried.append(smaller(name, share))
             except InputError as error:
-                refusals.append(error)
+                refused = error
                 continue
-            stored = small
-            estimator = model.around(*small, X, y, epochs)
-            small = unmasked(Bound(estimator.network_, estimator.weights_, estimator.statistics_))
-            if name == "prune":
-                estimator = model.around(*small, X, y, 0)
-            tried.append(measured(name, share, small, _stored(small, stored), estimator))
-        if tried[-1].budget != share:
-            raise refusals[-1]
+            if told is not None:
+                told(tried[-1])
+        if tried[-1].budget != share and refused is not None:
+            raise refused
     return Compression(tuple(tried), len(X_held))
+
+
+def _bound(estimator: Compressible) -> Bound:
+    return Bound(estimator.network_, estimator.weights_, estimator.statistics_)
 
 
 def _most(network: Layer, shape: tuple[int, ...]) -> int:
     return int(np.clip(LOOKED_AT // max(network.widest(shape), 1), 64, 4096))
-
-
-def _stored(bound: Bound, before: Bound) -> int:
-    """Return the numbers in the file; those of masked matrices without their zeros."""
-    if bound.layer == before.layer:
-        return numbers(bound)
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bound.weights)]
-    zeros = sum(leaf.size - np.count_nonzero(leaf) for leaf in leaves if leaf.ndim > 1)
-    places = sum(leaf.size for leaf in leaves if leaf.ndim > 1)
-    return round(numbers(bound) - zeros + BIT * places)

@@ -70,6 +70,12 @@ def unmasked(bound: Bound) -> Bound:
     return rewritten(bound, plain)
 
 
+def stored(bound: Bound) -> int:
+    """Return how many numbers a file holds for a network, its zeros as bits where that is less."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((bound.weights, bound.statistics))]
+    return round(sum(min(leaf.size, np.count_nonzero(leaf) + BIT * leaf.size) for leaf in leaves))
+
+
 def _scores(part: Bound, weights: Weights, A: Any) -> Weights:
     """Return the scores of a layer's matrices, nested as its weights are."""
     found: Weights = {}

@@ -8,9 +8,9 @@ of ``Aᵀ A`` with pivots, each column weighed by the rows of W that it meets: t
 least told by those before is next. What is zero, or always the same, comes last and costs nothing
 to leave out.
 
-Sources: He, Zhang and Sun 2017, Channel Pruning for Accelerating Very Deep Neural Networks, equation
-1 (leaving out, then least squares); Higham 2002, Accuracy and Stability of Numerical Algorithms,
-algorithm 10.12 (pivoting).
+Sources: He, Zhang and Sun 2017, Channel Pruning for Accelerating Very Deep Neural Networks,
+equation 1 (leaving out, then least squares); Higham 2002, Accuracy and Stability of Numerical
+Algorithms, section 10.3 (pivoting).
 """
 
 from __future__ import annotations
