@@ -4,8 +4,8 @@ Three ways, each within a budget of numbers that is shared out over the layers: 
 (`low_rank`), fewer units (`units`), entries that are zero (`sparse`). Before any of them
 normalisations are folded into the matrices before them and units that say nothing are left out,
 which changes no output. After it the small network is trained on for a little, measured on rows
-that it is not trained on, and taken as it was where that is better. Which way is best depends on the
-network, so it is measured.
+that it is not trained on, and taken as it was where that is better. Which way is best depends on
+the network, so it is measured.
 """
 
 from __future__ import annotations
