@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lamina import ConvClassifier, LinearClassifier, MLPClassifier, RecurrentClassifier, load
+from lamina import (
+    ConvClassifier,
+    LinearClassifier,
+    MLPClassifier,
+    RecurrentClassifier,
+    export_onnx,
+    load,
+)
 from lamina.errors import FileFormatError, InputError
 from lamina.formats.model_file import read_model, write_model
 from lamina.formats.zeros import packed, unpacked
@@ -222,6 +229,11 @@ def test_a_convolutional_network_in_one_piece(digits, tmp_path):
     small = whole.compressed(X[:1000], y[:1000], 0.4, "units", epochs=1)
     small.save(tmp_path / "m.safetensors")
     assert_array_equal(load(tmp_path / "m.safetensors").predict(X), small.predict(X))
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    export_onnx(same, tmp_path / "m.onnx")
+    session = runtime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(["probabilities"], {"X": X[:50, ..., None]})
+    assert_allclose(found, same.predict_proba(X[:50]), atol=1e-5)
 
 
 def test_recurrent_matrices_are_pruned():

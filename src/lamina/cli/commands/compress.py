@@ -69,11 +69,14 @@ def compress(
     out = out or model.with_name(f"{model.stem}-small.safetensors")
     if out.is_dir() or not out.parent.is_dir() or out.resolve() == model.resolve():
         raise InputError(f"--out expected a new file in a folder that exists, got {out}.")
+    if png is not None and not png.parent.is_dir():
+        raise InputError(f"--png expected a file in a folder that exists, got {png}.")
     estimator = load(model)
-    if not isinstance(estimator, NetworkEstimator) or not hasattr(estimator, "predict"):
+    training.check_predicts(estimator)
+    if not isinstance(estimator, NetworkEstimator) or type(estimator).__name__ == "Forecaster":
         raise InputError(
-            f"compress expected a network that predicts, got {type(estimator).__name__}. Use a "
-            "model of lamina fit --model mlp, conv, lstm or another network."
+            f"compress expected a network that predicts from rows, got {type(estimator).__name__}. "
+            "Use a model of lamina fit --model mlp, conv, lstm or another network."
         )
     use_compilation_cache()
     names = estimator.target_names_
