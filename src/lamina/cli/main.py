@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lamina.cli.commands import (
+    compress,
     datasets,
     demo,
     evaluate,
@@ -41,6 +42,7 @@ app.command("recommend")(recommend.recommend)
 app.command("generate")(generate.generate)
 app.command("plan")(plan.plan)
 app.command("inspect")(inspect.inspect)
+app.command("compress")(compress.compress)
 app.command("export")(export.export)
 app.command("import-torch")(import_torch.import_torch)
 app.command("import-onnx")(import_onnx.import_onnx)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 AUTO = "auto"
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 20, 200
 """How long a fit with ``max_epochs=None`` is: about so many steps, within these bounds."""
+
+TUNING_STEPS = 1500
+"""About how long a network that was changed is trained on."""
 
 LBFGS_STEPS = 1000
 """Its most steps; L-BFGS stops earlier where the gradient is down to rounding."""
@@ -607,6 +611,66 @@ class NetworkEstimator(Estimator):
         self._check_fitted()
         X, targets, _ = self._validation((X, y))  # type: ignore
         return self._computed, self.loss_, self.weights_, self.statistics_, X, targets
+
+    def around(
+        self,
+        network: Layer,
+        weights: Weights,
+        statistics: Weights,
+        X: Any,
+        y: Any,
+        epochs: int | None = None,
+    ):
+        """Return a fitted copy around another network, trained on for some epochs.
+
+        Parameters
+        ----------
+        network : Layer
+            From the same samples to as many scores.
+        weights, statistics : nested dict of arrays
+            Its own.
+        X, y : arrays
+            As `as_trained` returns them.
+        epochs : int, optional
+            How long, 0 for not at all; None is about 1,500 steps, in 3 to 50 epochs. The learning
+            rate falls to 0 along a cosine from half of the estimator's, or of the optimiser's usual
+            one if that is less.
+        """
+        other = copy(self)
+        vars(other).pop("watched_", None)
+        other.network_, other.history_ = network, {k: list(v) for k, v in self.history_.items()}
+        other._keep(weights, statistics)
+        if epochs != 0:
+            with computing_in(self.precision):
+                descent = other._descent(len(X), partial=False)
+                rate = min(descent.learning_rate, descent.optimizer.learning_rate) / 2
+                descent = replace(
+                    descent, learning_rate=rate, schedule=schedule("cosine"), average=None
+                )
+                state = fresh_state(other.weights_, other.statistics_, descent.optimizer, seed=0)
+                source = other._source(X, y, None, descent, seed=0)
+                usual = int(np.clip(-(-TUNING_STEPS // source.steps_per_epoch), 3, 50))
+                epochs = usual if epochs is None else epochs
+                other._run(Run(other._objective(), descent, state, source, epochs))
+        return other
+
+    def compressed(self, X, y, budget: float = 0.25, method: str = AUTO, epochs: int | None = None):
+        """Return a smaller fitted model; see `lamina.inspection.compress`.
+
+        Parameters
+        ----------
+        X, y
+            Data as `fit` takes them; never those to test on.
+        budget : float in (0, 1)
+            The share of the numbers that it may have.
+        method : {"auto", "svd", "units", "prune"}
+            How; auto takes what measures best.
+        epochs : int, optional
+            How long the smaller network is trained on; None is about 1,500 steps.
+        """
+        from lamina.inspection.compression import compress
+
+        return compress(self, X, y, budget, method, epochs).model
 
     def as_backbone(self, drop: int = 1) -> Backbone:
         """Return the network without its last layers, for `TransferClassifier` to train on from.

@@ -28,6 +28,7 @@ from lamina.estimators.topics import Decomposition, NonnegativeFactorization, Tr
 from lamina.estimators.transfer import TransferClassifier
 from lamina.formats.encoders import encoder_from_document
 from lamina.formats.model_file import check_arrays, read_model, write_model
+from lamina.formats.zeros import packed, unpacked
 from lamina.functions.losses import LOSSES, Loss
 from lamina.layers.document import from_document, to_document
 from lamina.layers.layer import Layer
@@ -93,7 +94,7 @@ def save(estimator: NetworkEstimator | Factorization | Decomposition, path: str 
     }
     arrays = {f"weights/{key}": value for key, value in flatten(estimator.weights_).items()}
     arrays |= {f"statistics/{key}": value for key, value in flatten(estimator.statistics_).items()}
-    write_model(path, document, arrays)
+    write_model(path, document, packed(arrays))
 
 
 def load(path: str | Path) -> Any:
@@ -157,6 +158,7 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
         for kind, tree in expected
         for path, weight_shape in flatten(tree).items()
     }
+    arrays = unpacked(arrays, shapes)
     check_arrays("The model file", shapes, arrays)
     tree = unflatten(arrays)
     estimator._keep(tree.get("weights", {}), tree.get("statistics", {}))

@@ -2,6 +2,7 @@
 
 from lamina.inspection.backprop import LayerTrace, Trace, backprop
 from lamina.inspection.calibration import Calibration, calibration
+from lamina.inspection.compression import Compressed, Compression, compress
 from lamina.inspection.diagrams import (
     draw_calibration,
     draw_gradient_flow,
@@ -27,6 +28,8 @@ from lamina.inspection.verdicts import Health, LayerFigures, Verdict
 
 __all__ = [
     "Calibration",
+    "Compressed",
+    "Compression",
     "Cost",
     "Health",
     "LayerFigures",
@@ -38,6 +41,7 @@ __all__ = [
     "Verdict",
     "backprop",
     "calibration",
+    "compress",
     "draw_calibration",
     "draw_confusion",
     "draw_feature_maps",

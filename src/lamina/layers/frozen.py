@@ -17,8 +17,8 @@ import numpy as np
 from lamina.layers.composite import Composite
 from lamina.layers.layer import PREDICTING, Layer, Shape, Weights
 
-HELD, KEPT = "weights", "statistics"
-"""Where the wrapped layer's own arrays lie among the statistics."""
+HELD, KEPT, MASK = "weights", "statistics", "mask"
+"""Where the wrapped layer's own arrays, and a mask on them, lie among the statistics."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,56 @@ class LowRank(_Holding):
         change = self._change({name: np.asarray(M) for name, M in weights.items()})
         W = np.asarray(held["W"])
         return held | {"W": W + change.reshape(W.shape).astype(W.dtype)}, kept
+
+
+@dataclass(frozen=True)
+class Masked(_Holding):
+    """A layer that trains but for the entries of its matrices where a mask is zero: so are they.
+
+    The masks lie among the statistics, one for each matrix, nested as the weights are.
+    """
+
+    @property
+    def random(self) -> bool:
+        """The other's."""
+        return self.layer.random
+
+    def weight_shapes(self, input_shape: Shape):
+        """Return the layer's weights, and masks of their matrices among the statistics."""
+        weights, statistics = self.layer.weight_shapes(input_shape)
+        return weights, {MASK: _of_matrices(weights), KEPT: statistics}
+
+    def apply(self, weights, statistics, X, context):
+        """Return the layer's output by the masked matrices."""
+        own = masked(weights, statistics[MASK])
+        A, after = self.layer.apply(own, statistics[KEPT], X, context)
+        return A, statistics | {KEPT: after}
+
+    def fused(self, following: Layer) -> Layer | None:
+        """Return one layer for this one and the next, where the layer itself does so."""
+        both = self.layer.fused(following)
+        return None if both is None else replace(self, layer=both)
+
+    def penalties(self, weights: Weights, default: Any) -> Weights:
+        """Return the other's."""
+        return self.layer.penalties(weights, default)
+
+    def released(self, weights: Weights, statistics: Weights) -> tuple[Weights, Weights]:
+        """Return the layer's arrays, zero where masked."""
+        return masked(weights, statistics[MASK]), statistics[KEPT]
+
+
+def _of_matrices(shapes: Weights) -> Weights:
+    own = {n: _of_matrices(s) if isinstance(s, dict) else s for n, s in shapes.items()}
+    return {name: shape for name, shape in own.items() if len(shape) > 1 or isinstance(shape, dict)}
+
+
+def masked(weights: Weights, masks: Weights) -> Weights:
+    """Return weights that are zero where a mask is."""
+    return weights | {
+        name: masked(weights[name], mask) if isinstance(mask, dict) else weights[name] * mask
+        for name, mask in masks.items()
+    }
 
 
 def mapped(layer: Layer, change: Callable[[Layer], Layer]) -> Layer:

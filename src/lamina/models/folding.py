@@ -44,30 +44,33 @@ def folded(network: Layer, weights: Weights, statistics: Weights) -> Bound:
     whole = Bound(network, weights, statistics)
     if isinstance(network, Sequential):
         parts: list[Bound] = []
-        for part in _parts(network, whole):
+        for part in parts_of(whole):
             if parts and isinstance(part.layer, BatchNorm) and _takes(parts[-1].layer):
                 parts[-1] = _product(parts[-1], part)
             else:
                 parts.append(folded(*part))
-        return _named(Sequential([part.layer for part in parts]), parts)
+        return named(Sequential([part.layer for part in parts]), parts)
     if isinstance(network, Residual):
-        body, shortcut = (folded(*part) for part in _parts(network, whole))
+        body, shortcut = (folded(*part) for part in parts_of(whole))
         beside = None if network.shortcut is None else shortcut.layer
-        return _named(Residual(body.layer, beside), [body, shortcut])
+        return named(Residual(body.layer, beside), [body, shortcut])
     if isinstance(network, Parallel):
-        parts = [folded(*part) for part in _parts(network, whole)]
-        return _named(replace(network, branches=[part.layer for part in parts]), parts)
+        parts = [folded(*part) for part in parts_of(whole)]
+        return named(replace(network, branches=[part.layer for part in parts]), parts)
     return whole
 
 
-def _parts(network: Any, whole: Bound) -> list[Bound]:
+def parts_of(whole: Bound) -> list[Bound]:
+    """Return the parts of a composite with what is theirs."""
+    network: Any = whole.layer
     return [
         Bound(part, whole.weights.get(name, {}), whole.statistics.get(name, {}))
         for name, part in network.named()
     ]
 
 
-def _named(network: Any, parts: list[Bound]) -> Bound:
+def named(network: Any, parts: list[Bound]) -> Bound:
+    """Return a composite with what is its parts', by their names."""
     names = [name for name, _ in network.named()]
     pairs = list(zip(names, parts, strict=True))
     weights = {name: part.weights for name, part in pairs if part.weights}

@@ -37,10 +37,11 @@ class Watch(Callback):
     Attributes
     ----------
     watched : dict
-        ``{"epoch": [1, 2, …], "learning_rate": […], "matrices": {"dense_0/W": {"gradient_norm": […],
-        "update_ratio": […], "weight_norm": […]}, …}}``. The gradient norm is ``‖∂objective/∂W‖``, before any clipping;
-        the update ratio ``‖ΔW‖ / ‖W‖`` of one step, at the learning rate beside it, 0 for a matrix
-        of zeros; all norms are ``√Σ w²``. A fitted estimator has it as ``watched_``.
+        ``{"epoch": [1, 2, …], "learning_rate": […], "matrices": {"dense_0/W": {"gradient_norm":
+        […], "update_ratio": […], "weight_norm": […]}, …}}``. The gradient norm is
+        ``‖∂objective/∂W‖``, before any clipping; the update ratio ``‖ΔW‖ / ‖W‖`` of one step, at
+        the learning rate beside it, 0 for a matrix of zeros; all norms are ``√Σ w²``. A fitted
+        estimator has it as ``watched_``.
 
     Notes
     -----

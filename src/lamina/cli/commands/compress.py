@@ -1,0 +1,131 @@
+"""``lamina compress``: a smaller model that does nearly the same, measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lamina.errors import InputError, check_choice
+
+
+def compress(
+    model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Data with targets, best those that it was trained on; a tenth is held out to "
+            "measure on. Of a known data set the training part."
+        ),
+    ],
+    budget: Annotated[
+        float, typer.Option(help="The share of its numbers that the model may keep.")
+    ] = 0.25,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="svd: products of low rank; units: fewer units; prune: entries that are zero, a "
+            "smaller file but no faster; auto: what measures best."
+        ),
+    ] = "auto",
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Passes over the data to train the smaller model on, 0 for none; about 1,500 "
+            "steps if left out."
+        ),
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="More budgets, for the table and the curve: 0.5,0.1.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The target column; the one trained on if left out.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Draw accuracy against size into this file.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The smaller model; MODEL-small if left out."),
+    ] = None,
+) -> None:
+    """Make a model smaller: fewer numbers for nearly the same predictions."""
+    from lamina.cache import use_compilation_cache
+    from lamina.cli import data as sources
+    from lamina.cli import reading as readings
+    from lamina.cli import show, training
+    from lamina.estimators.base import NetworkEstimator
+    from lamina.estimators.persistence import load
+    from lamina.formats.read import has_test_part
+    from lamina.inspection.compression import AUTO, WAYS, Compressed
+    from lamina.inspection.compression import compress as compressed
+
+    show.warnings_as_lines()
+    check_choice("--method", method, (AUTO, *WAYS))
+    out = out or model.with_name(f"{model.stem}-small.safetensors")
+    if out.is_dir() or not out.parent.is_dir() or out.resolve() == model.resolve():
+        raise InputError(f"--out expected a new file in a folder that exists, got {out}.")
+    if png is not None and not png.parent.is_dir():
+        raise InputError(f"--png expected a file in a folder that exists, got {png}.")
+    estimator = load(model)
+    training.check_predicts(estimator)
+    if not isinstance(estimator, NetworkEstimator) or type(estimator).__name__ == "Forecaster":
+        raise InputError(
+            f"compress expected a network that predicts from rows, got {type(estimator).__name__}. "
+            "Use a model of lamina fit --model mlp, conv, lstm or another network."
+        )
+    use_compilation_cache()
+    names = estimator.target_names_
+    dataset = sources.read_labelled(
+        data,
+        target or (names[0] if names else None),
+        part="train" if has_test_part(data) else None,
+        size=sources.size_for(estimator, data, size),
+        reading=readings.as_trained(estimator, data),
+    )
+    dataset = readings.as_model_takes(estimator, dataset)
+    show.line("data", f"{dataset.source}: {len(dataset):,} rows, a tenth of them to measure on")
+
+    def told(row: Compressed) -> None:
+        show.line(row.method, f"{row.numbers:,} numbers: {row.metric} {row.figure:.4f}")
+
+    estimator.verbose = 0
+    found = compressed(
+        estimator, dataset.X, dataset.y, _budgets(budget, sweep), method, epochs, told
+    )
+    whole, best = found.whole, found.best(budget)
+    rows = [
+        (
+            each.method,
+            f"{each.budget:.0%}",
+            f"{each.numbers:,}",
+            f"{each.numbers / whole.numbers:.1%}",
+            f"{each.operations / whole.operations:.1%}",
+            f"{each.figure:.4f}",
+            f"{each.figure - whole.figure:+.4f}",
+            "saved" if each is best else "",
+        )
+        for each in found.tried
+    ]
+    columns = ["method", "budget", "numbers", "share", "operations", whole.metric, "change", ""]
+    title = f"measured on {found.held_out:,} rows held out"
+    show.console().print(show.table(columns, rows, title))
+    if png is not None:
+        found.draw().savefig(png, dpi=150)
+        show.line("picture", png)
+    before = show.file_size(model)
+    training.save(best.model, out)
+    show.line("before", f"{model} ({before}); measure both on a test set: lamina evaluate")
+
+
+def _budgets(budget: float, sweep: str | None) -> list[float]:
+    """Return all budgets to try, the one to save first."""
+    try:
+        others = [float(part) for part in (sweep or "").split(",") if part.strip()]
+    except ValueError:
+        raise InputError(f"--sweep expected numbers like 0.5,0.1; got {sweep!r}.") from None
+    return list(dict.fromkeys([budget, *others]))
