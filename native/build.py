@@ -32,6 +32,8 @@ SOURCES = (
     "products.cc",
     "dense.cc",
     "normalization.cc",
+    "relu.cc",
+    "global_average.cc",
     "embedding.cc",
     "descent.cc",
     "least_squares.cc",

@@ -74,11 +74,8 @@ class _Call(NamedTuple):
 
     def attributes(self) -> dict[str, Any]:
         """Return what the C++ kernel is told."""
-        (top, _), (left, _) = self.geometry.padding
         return {
-            "stride": self.geometry.stride,
-            "dilation": self.geometry.dilation,
-            "origin": (top, left),
+            **products.place(self.geometry),
             "window": self.window,
             "groups": self.geometry.groups,
             "relu": self.relu,
