@@ -1,7 +1,7 @@
 // Global average pooling over the N cells of a sample, A = Σ_v X_v / N, and its backward rule dX_v = dA / N.
 //
-// Twin of `global_average_pool` in src/lamina/kernels/global_average.py. Source: Lin, Chen and Yan 2014, Network in
-// Network, section 3.2.
+// Twin of `global_average_pool` in src/lamina/kernels/global_average.py. Source: Lin, Chen and Yan 2014,
+// Network in Network, section 3.2.
 #include "arrays.h"
 #include "matrix.h"
 #include "threads.h"
@@ -24,14 +24,15 @@ void for_samples(Pool& pool, int64_t limit, const Array::Dimensions& X, int64_t 
 }
 
 Status forward(Pool pool, Array X, Result A, int64_t limit) {
-  for_samples(pool, limit, X.dimensions(), X.element_count(), [&](int64_t i, int64_t cells, int64_t channels) {
-    for (int64_t c = 0; c < channels; c += LANES) {
-      const float* from = X.typed_data() + i * cells * channels + c;
-      Vector sum = {};
-      for (int64_t v = 0; v < cells; v++) sum += load_lanes(from + v * channels, channels - c);
-      store_lanes(A->typed_data() + i * channels + c, sum / float(cells), channels - c);
-    }
-  });
+  for_samples(pool, limit, X.dimensions(), X.element_count(),
+              [&](int64_t i, int64_t cells, int64_t channels) {
+                for (int64_t c = 0; c < channels; c += LANES) {
+                  const float* from = X.typed_data() + i * cells * channels + c;
+                  Vector sum = {};
+                  for (int64_t v = 0; v < cells; v++) sum += load_lanes(from + v * channels, channels - c);
+                  store_lanes(A->typed_data() + i * channels + c, sum / float(cells), channels - c);
+                }
+              });
   return Status::Success();
 }
 

@@ -40,7 +40,9 @@ struct Problem {
     images = std::max<int64_t>(1, cells / std::max<int64_t>(1, row_cells * size.pooled.down));
     rows = std::clamp<int64_t>(cells / std::max<int64_t>(1, row_cells), 1, size.pooled.down);
   }
-  int64_t most_cells() const { return round_up(images * (images > 1 ? size.pooled.down : rows) * row_cells, DEPTH); }
+  int64_t most_cells() const {
+    return round_up(images * (images > 1 ? size.pooled.down : rows) * row_cells, DEPTH);
+  }
   int64_t cells(const Block& block) const { return block.count * (block.end - block.begin) * row_cells; }
   int64_t image_numbers() const { return size.image.down * size.image.right * size.channels; }
   int64_t threads(Pool& pool, int64_t limit) const {
@@ -222,8 +224,10 @@ struct Scratch {
     const int64_t most = p.most_cells(), groups = p.size.groups;
     const auto halves = [&](int64_t count) { return reinterpret_cast<Half*>(work.take_zeros(count / 2)); };
     dY = halves(most * p.padded_made), packed = halves(most * p.padded_made);
-    P = halves(b.wants_dW ? most * p.padded_depth : 0), turned = halves(b.wants_dW ? most * p.padded_depth : 0);
-    dP = work.take(b.dX ? DEPTH * p.padded_depth : 0), dX = work.take(b.dX ? p.images * p.image_numbers() : 0);
+    P = halves(b.wants_dW ? most * p.padded_depth : 0),
+    turned = halves(b.wants_dW ? most * p.padded_depth : 0);
+    dP = work.take(b.dX ? DEPTH * p.padded_depth : 0),
+    dX = work.take(b.dX ? p.images * p.image_numbers() : 0);
     dW = work.take_zeros(b.wants_dW ? groups * p.padded_depth * p.padded_made : 0);
     db = work.take_zeros(groups * p.padded_made);
   }
@@ -321,25 +325,22 @@ void gather(const Problem& p, const std::vector<Scratch>& parts, Half* dW, Half*
 // The gradients of `forward`: A is read for relu without pooling, `places` with it; dX, dW and db may be
 // empty, and are then not computed.
 Status backward(Pool pool, HalfArray X, HalfArray W, HalfArray A, Places places, HalfArray dA, HalfResult dX,
-                HalfResult dW, HalfResult db, Numbers stride, Numbers dilation, Numbers origin, Numbers window,
-                int64_t groups, bool relu, bool average, int64_t limit) {
+                HalfResult dW, HalfResult db, Numbers stride, Numbers dilation, Numbers origin,
+                Numbers window, int64_t groups, bool relu, bool average, int64_t limit) {
   const Sizes size(X, W, size_of_images(dA.dimensions()), stride, dilation, origin, window, groups);
   const Problem p(size, relu, average, X.typed_data(), W.typed_data());
-  const Backward b{A.typed_data(), dA.typed_data(),
-                   places.element_count() ? places.typed_data() : nullptr,
+  const Backward b{A.typed_data(), dA.typed_data(), places.element_count() ? places.typed_data() : nullptr,
                    dX->element_count() ? dX->typed_data() : nullptr, dW->element_count() > 0};
   Workspace work;
   std::vector<const Half*> filters;
-  for (int64_t g = 0; b.dX && g < groups; g++)
-    filters.push_back(p.pack_filters(pool, limit, work, g, true));
+  for (int64_t g = 0; b.dX && g < groups; g++) filters.push_back(p.pack_filters(pool, limit, work, g, true));
   const int64_t threads = p.threads(pool, limit);
   std::vector<Scratch> parts;
   for (int64_t i = 0; i < threads; i++) parts.emplace_back(work, p, b);
   parallel_for(pool, threads, [&](int64_t part) {
     Tiles<2, 2> tiles;
-    p.for_blocks(Rows(size.images, part, threads), [&](const Block& block) {
-      backward_block(p, b, block, filters, parts[part], tiles);
-    });
+    p.for_blocks(Rows(size.images, part, threads),
+                 [&](const Block& block) { backward_block(p, b, block, filters, parts[part], tiles); });
   });
   gather(p, parts, b.wants_dW ? dW->typed_data() : nullptr, db->element_count() ? db->typed_data() : nullptr);
   return Status::Success();

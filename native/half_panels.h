@@ -110,9 +110,8 @@ static inline void pack_panel(const Padded& B, bool turned, int64_t column, Half
 static inline const Half* pack(Pool& pool, int64_t threads, Workspace& work, const Padded& B, bool turned) {
   const int64_t depth = turned ? B.columns : B.rows, columns = turned ? B.rows : B.columns;
   Half* packed = take_halves(work, B.rows * B.columns);
-  parallel_for(pool, columns / DEPTH, thread_count(pool, threads), [&](int64_t panel) {
-    pack_panel(B, turned, panel * DEPTH, packed + panel * DEPTH * depth);
-  });
+  parallel_for(pool, columns / DEPTH, thread_count(pool, threads),
+               [&](int64_t panel) { pack_panel(B, turned, panel * DEPTH, packed + panel * DEPTH * depth); });
   return packed;
 }
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 
-def relu_pullback(
-    A: Float[Array, "n ..."], dA: Float[Array, "n ..."]
-) -> Float[Array, "n ..."]:
+def relu_pullback(A: Float[Array, "n ..."], dA: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
     """Return dA where A > 0, else 0, in dA's memory where nobody else needs it."""
     return call("relu_backward", jax.ShapeDtypeStruct(A.shape, A.dtype), A, dA, aliases={1: 0})

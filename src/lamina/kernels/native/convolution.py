@@ -36,6 +36,8 @@ anew in each call."""
 MANY_WEIGHTS = 1 << 17
 """Of filters that are read for each row of a small image again: from half a megabyte on, products
 with patches, which read them for some dozens of windows at once, were the faster ones."""
+NARROW = 16
+"""Filters of a group, a tile's columns: groups of fewer are convolved in float32."""
 INSIDE = ("linear", "relu")
 """The activations that the C++ kernels know."""
 MOST_CELLS, MOST_GIVERS = 255, 8
@@ -104,6 +106,9 @@ def convolution(
     pooling: Pooling | None,
 ) -> Float[Array, "n h2 w2 k"]:
     """Return ``pool(σ(X ∗ W + b))``; see `lamina.kernels.convolution.convolution`."""
+    if W.dtype == jnp.bfloat16 and 1 < geometry.groups and W.shape[3] < NARROW * geometry.groups:
+        wide = (a if a is None else a.astype(jnp.float32) for a in (X, W, b))
+        return convolution(*wide, activation, geometry, pooling).astype(W.dtype)
     sigma = ACTIVATIONS[activation]
     pads = geometry.pads((X.shape[1], X.shape[2]), (W.shape[0], W.shape[1]))
     inside = activation in INSIDE
