@@ -1,16 +1,16 @@
 """Native kernels in bfloat16 against exact sums of the same rounded numbers, and float32 kernels.
 
-With u = 2⁻⁸, the most that rounding to bfloat16 changes a number by, relative, and ε = 2⁻²⁴, float32's:
-a product of two bfloat16 numbers is exact in float32; a sum of m of them, in any order, errs by at
-most m ε Σ|x w| (Higham 2002, Accuracy and Stability of Numerical Algorithms, equation 3.5; ε doubled
-for second-order terms); the result is rounded once, by u. So
+With u = 2⁻⁸, the most that rounding to bfloat16 changes a number by, relative, and ε = 2⁻²⁴, that
+of float32: a product of two bfloat16 numbers is exact in float32; a sum of m of them, in any order,
+errs by at most m ε Σ|x w| (Higham 2002, Accuracy and Stability of Numerical Algorithms, equation
+3.5; doubled for terms of second order); the result is rounded once, by u. So
 
     |ours - exact| <= u |exact| + 2 m ε |X| |W|
 
 number by number. What passes through steps is rounded at each of them (states, gates, gradients by
 products). Relative to the largest number these errors fade as fast as the state does: a few u are
-left. Only the gradient by the initial state, which fades itself, keeps those of all t steps; as they
-have random signs, about √t of them.
+left. Only the gradient by the initial state, which fades itself, keeps those of all t steps; their
+signs are random, so they add up to about √t of them.
 """
 
 import jax
@@ -139,7 +139,7 @@ def test_narrow_groups_are_convolved_in_float32():
 
 
 def operands(cell, t, n, m, h):
-    """Return X, W_x, W_h, b in bfloat16 and the initial state; positive for relu, which has a corner."""
+    """Return X, W_x, W_h, b in bfloat16 and the initial state; > 0 for relu: it has a corner."""
     rng, g = np.random.default_rng(0), GATES[cell]
     shapes = [(t, n, m), (m, g * h), (h, g * h), ((g + (cell == "gru")) * h,)]
     scales = [1, 0.5 / m**0.5, 0.5 / h**0.5, 0.1]

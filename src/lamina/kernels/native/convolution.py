@@ -107,8 +107,8 @@ def convolution(
 ) -> Float[Array, "n h2 w2 k"]:
     """Return ``pool(σ(X ∗ W + b))``; see `lamina.kernels.convolution.convolution`."""
     if W.dtype == jnp.bfloat16 and 1 < geometry.groups and W.shape[3] < NARROW * geometry.groups:
-        wide = (a if a is None else a.astype(jnp.float32) for a in (X, W, b))
-        return convolution(*wide, activation, geometry, pooling).astype(W.dtype)
+        X_wide, W_wide, b_wide = (a if a is None else a.astype(jnp.float32) for a in (X, W, b))
+        return convolution(X_wide, W_wide, b_wide, activation, geometry, pooling).astype(W.dtype)
     sigma = ACTIVATIONS[activation]
     pads = geometry.pads((X.shape[1], X.shape[2]), (W.shape[0], W.shape[1]))
     inside = activation in INSIDE
