@@ -128,14 +128,14 @@ def test_convolution_errs_by_two_roundings(case, activation):
 
 def test_narrow_groups_are_convolved_in_float32():
     """Tiles of 16 x 16 for one filter of one channel each would be mostly zeros."""
-    X, W = rounded(np.ones((2, 5, 5, 8)), np.ones((3, 3, 1, 8)))
+    X, W = rounded(np.ones((2, 7, 7, 8)), np.ones((3, 3, 1, 8)))
     program = jax.jit(lambda X, W: convolution(X, W, None, geometry=Geometry(groups=8)))
     text = program.lower(X, W).as_text()
     assert "lamina_convolution_forward" in text
     assert "half" not in text
     A = program(X, W)
     assert A.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(exact(A), 9)
+    np.testing.assert_array_equal(exact(A)[:, 1:-1, 1:-1], 9)
 
 
 def operands(cell, t, n, m, h):

@@ -1,4 +1,4 @@
-"""The native backward rule of relu: the one of `lamina.kernels.activation`, by ``native/relu.cc``."""
+"""The native backward rule of relu, ``native/relu.cc``: see `lamina.kernels.activation`."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def convolution(
     pooling: Pooling | None,
 ) -> Float[Array, "n h2 w2 k"]:
     """Return ``pool(σ(X ∗ W + b))``; see `lamina.kernels.convolution.convolution`."""
-    if W.dtype == jnp.bfloat16 and 1 < geometry.groups and W.shape[3] < NARROW * geometry.groups:
+    if W.dtype == jnp.bfloat16 and geometry.groups > 1 and W.shape[3] < NARROW * geometry.groups:
         X_wide, W_wide, b_wide = (a if a is None else a.astype(jnp.float32) for a in (X, W, b))
         return convolution(X_wide, W_wide, b_wide, activation, geometry, pooling).astype(W.dtype)
     sigma = ACTIVATIONS[activation]
