@@ -8,7 +8,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: .venv/.demo
 	@$(BIN)/lamina demo
 
+# AMX's instructions in plain C++, for tests of half precision where the processor lacks them.
 test: .venv/.test
+	-$(BIN)/python native/build.py --emulate-tiles --into build/emulated
 	$(BIN)/python -m pytest -n auto
 
 lint: .venv/.lint

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.initial import dense_stack, he
-from benchmarks.perceptron import dense, relu, torch_dense, torch_dense_weights
+from benchmarks.perceptron import (
+    dense,
+    dense_multiplications,
+    relu,
+    torch_dense,
+    torch_dense_weights,
+)
 from benchmarks.task import CLASSES, SEED, Shape, Weights
 
 WINDOW, POOL = 3, 2
@@ -41,6 +47,15 @@ class ConvNet:
         """Return (h, w, c) after the last stage."""
         height, width = (size // POOL ** len(self.filters) for size in sample[:2])
         return height, width, self.filters[-1]
+
+    def multiplications(self, sample: Shape) -> float:
+        """Return those of one sample's forward pass."""
+        height, width, channels = sample
+        total = dense_multiplications(prod(self._last_image(sample)), *self.hidden, CLASSES)
+        for filters in self.filters:
+            total += height * width * WINDOW**2 * channels * filters
+            height, width, channels = height // POOL, width // POOL, filters
+        return total
 
     def initial(self, sample: Shape) -> Weights:
         """Return Lamina's draws, filters (i, j, c, k)."""

@@ -10,6 +10,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.task import cores
 
 PACKAGES = ("lamina", "jax", "jaxlib", "optax", "numpy", "scikit-learn", "torch", "skorch")
@@ -49,6 +51,18 @@ def _own_seconds() -> float:
     """Return the CPU time that this process and those that it has waited for have used."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def peak(size: int = 1536, rounds: int = 5) -> float:
+    """Return the most multiplications a second of NumPy's product of float32 matrices."""
+    A = np.ones((size, size), np.float32)
+    np.matmul(A, A)
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        np.matmul(A, A)
+        times.append(time.perf_counter() - began)
+    return size**3 / min(times)
 
 
 def machine() -> str:

@@ -1,4 +1,4 @@
-"""Cases (f), (j) and (m): peak memory of a process that trains the network of another case."""
+"""Cases (f), (j), (m), (mk…): peak memory of a process that trains the network of another case."""
 
 from __future__ import annotations
 
@@ -100,4 +100,7 @@ def peak_bytes(case: Training, peer: Peer, folder: Path, train: bool) -> float:
     return float(peak if sys.platform == "darwin" else peak * 1024)
 
 
-CASES = (Memory("f", TRAININGS["b"]), Memory("j", TRAININGS["g"]), Memory("m", TRAININGS["l"]))
+CASES = tuple(
+    Memory(name, TRAININGS[of])
+    for name, of in {"f": "b", "j": "g", "m": "l", "mk1": "k1", "mk2": "k2", "mk5": "k5"}.items()
+)

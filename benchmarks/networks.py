@@ -1,4 +1,4 @@
-"""Cases (a) to (d), (g), (h), (k1) to (k4), (l): a network trained by every peer; its times."""
+"""Cases (a) to (d), (g), (h), (k1) to (k6), (l): a network trained by every peer; its times."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import numpy as np
 from benchmarks.case import Finding, Options, missing
 from benchmarks.convolutional import ConvNet
 from benchmarks.interleave import Ratio, interleaved, seconds
-from benchmarks.peers import DEEP_PEERS, IMAGE_PEERS, LAMINA, PEERS, SEQUENCE_PEERS
+from benchmarks.machine import peak
+from benchmarks.peers import DEEP_PEERS, IMAGE_PEERS, LAMINA, PEERS, SEQUENCE_PEERS, TORCH
 from benchmarks.perceptron import Perceptron
+from benchmarks.ragged import RaggedNet
 from benchmarks.recurrent import RecurrentNet
 from benchmarks.residual import ResidualNet
 from benchmarks.task import CLASSES, Network, Peer, Shape, Task, Weights
@@ -81,6 +83,8 @@ class Training:
             X = X.reshape(-1, *self.sample)
             return X, y, f"{self.real}, the first {len(X):,} training images, scaled to [0, 1]"
         X, y = synthetic(self.samples, self.sample)
+        if isinstance(self.task.network, RaggedNet):
+            cut(X, self.task.network.shortest)
         return X, y, f"synthetic, {len(X):,} samples"
 
     def measure(self, options: Options) -> Finding:
@@ -92,10 +96,12 @@ class Training:
         network = self.task.network
         losses = {p: cross_entropy(network, run(), X, y) for p, run in runs.items()}  # the warm-up
         check_losses(self.title, losses)
+        most = peak()
         found = interleaved({peer.name: seconds(run) for peer, run in runs.items()}, options.rounds)
         ratios = {peer: Ratio.of(found[peer.name], found[LAMINA.name]) for peer in runs}
+        work = 3 * len(X) * network.multiplications(self.sample) / max(most, peak())
         rows = [
-            self.row(peer, found.get(peer.name), ratios.get(peer), losses.get(peer))
+            self.row(peer, found.get(peer.name), ratios.get(peer), losses.get(peer), work)
             for peer in (LAMINA, *self.peers)
         ]
         summary: dict[str, float] = {}
@@ -106,7 +112,7 @@ class Training:
             f"Data: {source}. {self.task.epochs} epochs of {steps} steps a fit, "
             f"{options.rounds} rounds."
         )
-        header = ("", "ms / epoch", "ratio", "min – max", "final training loss")
+        header = ("", "ms / epoch", "of peak", "ratio", "min – max", "final training loss")
         return Finding(self.title, text, header, tuple(rows), summary)
 
     def entrants(self) -> list[Peer]:
@@ -122,13 +128,18 @@ class Training:
         return ""
 
     def row(
-        self, peer: Peer, found: list[float] | None, ratio: Ratio | None, loss: float | None
+        self,
+        peer: Peer,
+        found: list[float] | None,
+        ratio: Ratio | None,
+        loss: float | None,
+        work: float,
     ) -> tuple[str, ...]:
-        """Return a peer's cells."""
+        """Return a peer's cells; ``work`` is an epoch's products, in seconds at the peak."""
         if found is None or ratio is None:
-            return (peer.name, self.excuse(peer), "", "", "")
-        each = 1e3 * median(found) / self.task.epochs
-        return (peer.name, f"{each:,.1f}", *ratio.cells, f"{loss:.4f}")
+            return (peer.name, self.excuse(peer), "", "", "", "")
+        each = median(found) / self.task.epochs
+        return (peer.name, f"{1e3 * each:,.1f}", f"{work / each:.0%}", *ratio.cells, f"{loss:.4f}")
 
 
 def synthetic(samples: int, sample: Shape) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +151,12 @@ def synthetic(samples: int, sample: Shape) -> tuple[np.ndarray, np.ndarray]:
     if len(sample) == 3:
         X *= np.float32(PIXELS)
     return X.reshape(-1, *sample), y
+
+
+def cut(X: np.ndarray, shortest: int) -> None:
+    """Put NaN beyond the end of sequences (n, t, m) of ``shortest`` to t steps, drawn evenly."""
+    lengths = np.random.default_rng(1).integers(shortest, X.shape[1], len(X), endpoint=True)
+    X[np.arange(X.shape[1]) >= lengths[:, None]] = np.nan
 
 
 def read_images(folder: Path, samples: int) -> tuple[np.ndarray, np.ndarray]:
@@ -177,8 +194,10 @@ def convolutional(name: str, sample: Shape, real: str | None = None) -> Training
     return Training(name, Task(ConvNet(), 128, 2), 2_560, sample, real, IMAGE_PEERS)
 
 
-def recurrent(name: str, cell: str, batch: int, samples: int, sample: Shape) -> Training:
-    task = Task(RecurrentNet(cell, 128), batch, 2)
+def recurrent(
+    name: str, cell: str, batch: int, samples: int, sample: Shape, units: int = 128
+) -> Training:
+    task = Task(RecurrentNet(cell, units), batch, 2)
     return Training(name, task, samples, sample, peers=SEQUENCE_PEERS)
 
 
@@ -195,6 +214,8 @@ CASES = {
         recurrent("k2", "gru", 64, 640, (100, 32)),
         recurrent("k3", "rnn", 64, 640, (100, 32)),
         recurrent("k4", "lstm", 32, 160, (784, 1)),
+        recurrent("k5", "lstm", 128, 512, (50, 256), 512),
+        Training("k6", Task(RaggedNet(64, 7), 32, 3), 270, (29, 12), peers=TORCH),
         Training("l", Task(ResidualNet(), 64, 1), 512, (32, 32, 3), peers=DEEP_PEERS),
     )
 }

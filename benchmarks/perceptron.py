@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ def dense(weights: Sequence[Any], X: Any, relu: Callable[[Any], Any]) -> Any:
     for V, c in hidden:
         A = relu(A @ V + c)
     return A @ W + b
+
+
+def dense_multiplications(*widths: int) -> float:
+    """Return those of dense layers between these widths, for one sample."""
+    return sum(a * b for a, b in pairwise(widths))
 
 
 def torch_dense(weights: Weights) -> list[Any]:
@@ -63,6 +69,10 @@ class Perceptron:
         """Return such as ``MLP 784-256-128-10``."""
         widths = "-".join(map(str, (*sample, *self.hidden, CLASSES)))
         return f"{'linear' if self.linear else 'MLP'} {widths}"
+
+    def multiplications(self, sample: Shape) -> float:
+        """Return those of one sample's forward pass."""
+        return dense_multiplications(*sample, *self.hidden, CLASSES)
 
     def initial(self, sample: Shape) -> Weights:
         """Return Lamina's draws; zeros if linear."""

@@ -36,6 +36,11 @@ class RecurrentNet:
         steps, features = sample
         return f"{self.cell.upper()} {steps} steps of {features}-{self.units}-{CLASSES}"
 
+    def multiplications(self, sample: Shape) -> float:
+        """Return those of one sample's forward pass."""
+        steps, features = sample
+        return (steps * (features + self.units) * GATES[self.cell] + CLASSES) * self.units
+
     def initial(self, sample: Shape) -> Weights:
         """Return Lamina's draws: ``(W_x, W_h, b)``, for the GRU also ``b_hn``, then ``(W, b)``."""
         rng, gates, h = np.random.default_rng(SEED), range(GATES[self.cell]), self.units

@@ -79,6 +79,16 @@ class ResidualNet:
     def _units(self, sample: Shape) -> list[Unit]:
         return [self._stem(sample), *(unit for block in self._blocks() for unit in block.units())]
 
+    def multiplications(self, sample: Shape) -> float:
+        """Return those of one sample's forward pass."""
+        cells = sample[0] * sample[1]
+        stem = self._stem(sample)
+        total = cells * stem.window**2 * stem.channels * stem.filters
+        for block in self._blocks():
+            cells //= block.first.stride**2
+            total += cells * sum(u.window**2 * u.channels * u.filters for u in block.units())
+        return total + self.stages[-1] * CLASSES
+
     def initial(self, sample: Shape) -> Weights:
         """Return ``(W, gain, shift)`` of each unit by Lamina's draws, and ``(W, b)``."""
         rng = np.random.default_rng(SEED)

@@ -31,6 +31,10 @@ class Network(Protocol):
         """Return what the page calls it, for samples of this shape."""
         ...
 
+    def multiplications(self, sample: Shape) -> float:
+        """Return those of one sample's forward pass; a step takes about three times as many."""
+        ...
+
     def initial(self, sample: Shape) -> Weights:
         """Return Lamina's own initial weights, drawn by NumPy in the same order."""
         ...

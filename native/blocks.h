@@ -10,21 +10,6 @@
 
 namespace lamina {
 
-// Call f(V, first) for each panel of so many columns: V vectors from column `first` on.
-template <class F>
-static INLINE void for_panels(int64_t columns, F f) {
-  for (int64_t first = 0; first < columns;) {
-    const int width = panel_width(columns - first);
-    if (width == 4)
-      f(std::integral_constant<int, 4>{}, first);
-    else if (width == 2)
-      f(std::integral_constant<int, 2>{}, first);
-    else
-      f(std::integral_constant<int, 1>{}, first);
-    first += width * LANES;
-  }
-}
-
 // `lanes` numbers, `apart` from each other.
 static INLINE Vector load_apart(const float* from, ptrdiff_t apart, int64_t lanes) {
   if (apart == 1) return load_lanes(from, lanes);

@@ -32,12 +32,14 @@ SOURCES = (
     "products.cc",
     "dense.cc",
     "normalization.cc",
+    "relu.cc",
+    "global_average.cc",
     "embedding.cc",
     "descent.cc",
     "least_squares.cc",
     "top_n.cc",
 )
-HALF_SOURCES = ("identity.cc", "half_dense.cc", "half_recurrence.cc")
+HALF_SOURCES = ("identity.cc", "half_dense.cc", "half_recurrence.cc", "half_convolution.cc")
 CHECK = ("tests/check.cc", "processor.cc")
 INSTRUCTION_SETS = {
     "x86_64": {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"]},

@@ -23,7 +23,7 @@ constexpr Blend MOMENTUM = 0.9, ADAM_B1 = 0.9, ADAM_B2 = 0.999, RMS_DECAY = 0.99
 
 // What all elements share, in the order in which the twin lists it.
 struct Numbers {
-  float rate, shrink, unbias_m, unbias_v;
+  float rate, shrink, taken, unbias_m, unbias_v;
 };
 
 // What a rule makes of an element's gradient.
@@ -151,13 +151,27 @@ std::vector<Leaf> leaves_of(ffi::RemainingArgs arguments, ffi::RemainingRets res
   return leaves;
 }
 
+// No step: what is written is what was read.
+template <class Rule>
+void stay(const std::vector<Leaf>& leaves) {
+  for (const Leaf& leaf : leaves) {
+    if (leaf.W_new != leaf.W) memcpy(leaf.W_new, leaf.W, leaf.size * 4);
+    for (int k = 0; k < Rule::MOMENTS; k++)
+      if (leaf.moments_new[k] != leaf.moments[k]) memcpy(leaf.moments_new[k], leaf.moments[k], leaf.size * 4);
+  }
+}
+
 template <class Rule>
 Status descend(Pool pool, Array numbers, Array decay, Array l1, ffi::RemainingArgs arguments,
                ffi::RemainingRets results, int64_t threads) {
   constexpr int64_t LEAST = 1 << 14;  // elements for which another thread is worth waking
   const float* n = numbers.typed_data();
-  const Numbers shared{n[0], n[1], n[2], n[3]};
+  const Numbers shared{n[0], n[1], n[2], n[3], n[4]};
   const std::vector<Leaf> leaves = leaves_of<Rule>(arguments, results, decay, l1);
+  if (shared.taken == 0.0f) {
+    stay<Rule>(leaves);
+    return Status::Success();
+  }
   int64_t total = 0;
   for (const Leaf& leaf : leaves) total += leaf.size;
   const int64_t use = thread_count(pool, threads);

@@ -73,8 +73,8 @@ Padded gradient(Pool& pool, int64_t threads, Workspace& work, const Half* A, con
     const Rows own(n, part, parts);
     for (int64_t i = own.begin; i < own.end; i++)
       for (int64_t j = 0; j < k; j += LANES) {
-        const Halves kept = (Halves)__builtin_convertvector(
-            widened(load_halves(A + i * k + j, k - j)) > 0.0f, Halves);
+        const Halves kept =
+            (Halves) __builtin_convertvector(widened(load_halves(A + i * k + j, k - j)) > 0.0f, Halves);
         store_halves(to + i * padded.columns + j, load_halves(dA + i * k + j, k - j) & kept, k - j);
       }
   });

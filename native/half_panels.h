@@ -11,8 +11,6 @@
 
 namespace lamina {
 
-constexpr int64_t BLOCK = DEPTH * DEPTH;
-
 static inline Half* take_halves(Workspace& work, int64_t count) {
   return reinterpret_cast<Half*>(work.take((count + 1) / 2));
 }
@@ -97,21 +95,23 @@ static INLINE void pack_turned_tile(const Half* from, int64_t stride, Half* to) 
   UNROLL for (int i = 0; i < SIDE; i++) memcpy(to + i * DEPTH, &block[i], sizeof block[i]);
 }
 
+// The panel of B, or Bᵀ, that begins at a column.
+static inline void pack_panel(const Padded& B, bool turned, int64_t column, Half* to) {
+  const int64_t depth = turned ? B.columns : B.rows;
+  for (int64_t k = 0; k < depth; k += DEPTH)
+    for (int64_t first = column; first < column + DEPTH; first += SIDE, to += PACKED)
+      if (turned)
+        pack_turned_tile(B.data + first * B.columns + k, B.columns, to);
+      else
+        pack_tile(B.data + k * B.columns + first, B.columns, to);
+}
+
 // B, or Bᵀ, packed by all threads.
 static inline const Half* pack(Pool& pool, int64_t threads, Workspace& work, const Padded& B, bool turned) {
   const int64_t depth = turned ? B.columns : B.rows, columns = turned ? B.rows : B.columns;
   Half* packed = take_halves(work, B.rows * B.columns);
-  parallel_for(pool, columns / DEPTH, thread_count(pool, threads), [&](int64_t panel) {
-    for (int64_t k = 0; k < depth; k += DEPTH)
-      for (int64_t v = 0; v < 2; v++) {
-        const int64_t column = panel * DEPTH + v * SIDE;
-        Half* to = packed + panel * depth * DEPTH + k * DEPTH + v * PACKED;
-        if (turned)
-          pack_turned_tile(B.data + column * B.columns + k, B.columns, to);
-        else
-          pack_tile(B.data + k * B.columns + column, B.columns, to);
-      }
-  });
+  parallel_for(pool, columns / DEPTH, thread_count(pool, threads),
+               [&](int64_t panel) { pack_panel(B, turned, panel * DEPTH, packed + panel * DEPTH * depth); });
   return packed;
 }
 

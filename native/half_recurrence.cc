@@ -11,7 +11,7 @@
 namespace lamina {
 namespace {
 
-constexpr int64_t COLLECTED_ROWS = 256;  // rows of step times batch whose gradients are kept for dW
+constexpr int64_t COLLECTED_ROWS = 256;    // rows of step times batch whose gradients are kept for dW
 constexpr int64_t GROUP = SLOTS * PACKED;  // halves in the packed tiles of all slots
 
 // Where h and x stand in an operand, and how many columns all slots of all groups are.
@@ -234,8 +234,8 @@ struct Carried {
 
 // The gradients by the products of one row and group, all slots of them.
 template <class Cell>
-INLINE void pull_back_row(const Backsweep& s, const Carried& own, int64_t k, int64_t p, int64_t row, int64_t r,
-                          float* dproduct) {
+INLINE void pull_back_row(const Backsweep& s, const Carried& own, int64_t k, int64_t p, int64_t row,
+                          int64_t r, float* dproduct) {
   const int64_t n = s.size.rows, padded = s.size.padded, t = s.order.step(k), unit = p * Cell::UNITS;
   const int64_t before = (s.order.before(k) * n + row) * padded + unit;
   const int64_t after = (s.order.after(k) * n + row) * padded + unit, u = r * s.dh_stride + unit;
@@ -286,8 +286,7 @@ void pull_back_step(const Backsweep& s, const Carried& own, Rows rows, int64_t k
 }
 
 // dh of the step before = past + dproducts W_hᵀ; dX of this one = dproducts W_xᵀ.
-void multiply_turned(const Backsweep& s, const Carried& own, Rows rows, int64_t t,
-                     Tiles<1, SLOTS>& tiles) {
+void multiply_turned(const Backsweep& s, const Carried& own, Rows rows, int64_t t, Tiles<1, SLOTS>& tiles) {
   constexpr int64_t WIDTH = 4 * SIDE;
   const int64_t slots = s.size.slots, m = s.size.inputs, panel = slots / DEPTH * GROUP;
   for (int64_t first = 0; first < s.size.units; first += WIDTH)
@@ -385,26 +384,25 @@ Status backward(Pool pool, HalfArray X, HalfArray W_x, HalfArray W_h, HalfArray 
                 bool reverse, int64_t threads) {
   const Sizes size = Sizes::of<Cell>(X, W_h);
   Workspace work;
-  const Backsweep s{
-      size,
-      Widths(size),
-      {size.steps, reverse},
-      X.typed_data(),
-      h.typed_data(),
-      gates.typed_data(),
-      c.typed_data(),
-      lengths.element_count() ? lengths.typed_data() : nullptr,
-      dstates.element_count() ? dstates.typed_data() : nullptr,
-      dh_final.typed_data(),
-      dc_final.typed_data(),
-      dX->element_count()
-          ? pack_turned<Cell, Cell::X_FIRST, Cell::X_COUNT>(work, W_x.typed_data(), size.inputs, size)
-          : nullptr,
-      pack_turned<Cell, Cell::H_FIRST, Cell::H_COUNT>(work, W_h.typed_data(), size.units, size),
-      dX->element_count() ? dX->typed_data() : nullptr,
-      dh_initial->typed_data(),
-      dc_initial->typed_data(),
-      round_up(size.units, 4 * SIDE)};
+  const Backsweep s{size,
+                    Widths(size),
+                    {size.steps, reverse},
+                    X.typed_data(),
+                    h.typed_data(),
+                    gates.typed_data(),
+                    c.typed_data(),
+                    lengths.element_count() ? lengths.typed_data() : nullptr,
+                    dstates.element_count() ? dstates.typed_data() : nullptr,
+                    dh_final.typed_data(),
+                    dc_final.typed_data(),
+                    dX->element_count() ? pack_turned<Cell, Cell::X_FIRST, Cell::X_COUNT>(
+                                              work, W_x.typed_data(), size.inputs, size)
+                                        : nullptr,
+                    pack_turned<Cell, Cell::H_FIRST, Cell::H_COUNT>(work, W_h.typed_data(), size.units, size),
+                    dX->element_count() ? dX->typed_data() : nullptr,
+                    dh_initial->typed_data(),
+                    dc_initial->typed_data(),
+                    round_up(size.units, 4 * SIDE)};
   const int64_t count = std::min(thread_count(pool, threads), std::max<int64_t>(1, size.rows));
   std::vector<Carried> parts;
   std::vector<const float*> all_db;
@@ -427,7 +425,7 @@ Status backward(Pool pool, HalfArray X, HalfArray W_x, HalfArray W_h, HalfArray 
 }  // namespace
 }  // namespace lamina
 
-#define EXPORT_CELL(NAME, CELL)                                                                           \
+#define EXPORT_CELL(NAME, CELL)                                                                             \
   EXPORT(half_##NAME##_forward, lamina::bound(lamina::forward<lamina::CELL>, "reverse", "keep", "threads")) \
   EXPORT(half_##NAME##_backward, lamina::bound(lamina::backward<lamina::CELL>, "reverse", "threads"))
 

@@ -25,7 +25,8 @@ bool has_amx() {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 24 & 1 && d >> 22 & 1;
 }
 
-// Ask for the tile registers, which Linux saves for a process only after that (Documentation/arch/x86/xstate).
+// Ask for the tile registers, which Linux saves for a process only after that
+// (Documentation/arch/x86/xstate).
 bool may_use_tiles() {
 #if defined(__linux__)
   constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;

@@ -23,7 +23,8 @@ struct Sizes {
   Pair origin;  // the zeros above and left of the image; below zero where it is cut
   int64_t images, channels, filters, groups;
 
-  Sizes(const Array& X, const Array& W, Pair pooled, Numbers stride, Numbers dilation, Numbers origin,
+  template <class Images>
+  Sizes(const Images& X, const Images& W, Pair pooled, Numbers stride, Numbers dilation, Numbers origin,
         Numbers pool, int64_t groups)
       : stride{stride[0], stride[1]},
         dilation{dilation[0], dilation[1]},

@@ -37,6 +37,21 @@ struct Run {
 // together are as wide as the columns rounded up to whole vectors.
 static inline int panel_width(int64_t columns) { return columns > 3 * LANES ? 4 : columns > LANES ? 2 : 1; }
 
+// Call f(V, first) for each panel of so many columns: V vectors from column `first` on.
+template <class F>
+static INLINE void for_panels(int64_t columns, F f) {
+  for (int64_t first = 0; first < columns;) {
+    const int width = panel_width(columns - first);
+    if (width == 4)
+      f(std::integral_constant<int, 4>{}, first);
+    else if (width == 2)
+      f(std::integral_constant<int, 2>{}, first);
+    else
+      f(std::integral_constant<int, 1>{}, first);
+    first += width * LANES;
+  }
+}
+
 // Packed filters. `by_channel` is the depthwise case, where output c sees input c alone: one group
 // of one input, and a panel is one vector.
 struct Filters {
@@ -63,16 +78,8 @@ struct Filters {
   // Call f(V, first) for each panel of a group: V vectors of outputs from `first` on.
   template <class F>
   INLINE void for_panels(F f) const {
-    for (int64_t first = 0; first < outputs;) {
-      const int width = by_channel ? 1 : panel_width(outputs - first);
-      if (width == 4)
-        f(std::integral_constant<int, 4>{}, first);
-      else if (width == 2)
-        f(std::integral_constant<int, 2>{}, first);
-      else
-        f(std::integral_constant<int, 1>{}, first);
-      first += width * LANES;
-    }
+    if (!by_channel) return lamina::for_panels(outputs, f);
+    for (int64_t first = 0; first < outputs; first += LANES) f(std::integral_constant<int, 1>{}, first);
   }
 };
 

@@ -15,8 +15,8 @@
 namespace lamina {
 
 static_assert(LANES == 16, "half precision is written for vectors as wide as a tile's rows");
-constexpr int64_t SIDE = 16;             // rows of a tile
-constexpr int64_t DEPTH = 32;            // rows of the right-hand matrix in a tile
+constexpr int64_t SIDE = 16;              // rows of a tile
+constexpr int64_t DEPTH = 32;             // rows of the right-hand matrix in a tile
 constexpr int64_t PACKED = SIDE * DEPTH;  // halves in a tile
 
 #if defined(__AMX_BF16__)
@@ -44,7 +44,8 @@ class Tiles {
     each([](auto, auto, auto tile) { asm volatile("tilezero %%tmm%c0" ::"i"(int(tile))); });
   }
   INLINE void load(const float* from, int64_t stride) {
-    each([=](auto r, auto v, auto tile) { load_tile<tile>(from + r * SIDE * stride + v * SIDE, stride * 4); });
+    each(
+        [=](auto r, auto v, auto tile) { load_tile<tile>(from + r * SIDE * stride + v * SIDE, stride * 4); });
   }
   INLINE void store(float* to, int64_t stride) const {
     each([=](auto r, auto v, auto tile) {

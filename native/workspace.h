@@ -13,33 +13,28 @@ namespace lamina {
 
 // Hands out pieces of memory that live as long as it does.
 //
-// The memory is kept for later calls of any thread, as few blocks as ever were in use at once, since fresh
-// memory costs a page fault for every 4096 bytes at first touch, which can take as long as the arithmetic.
+// Some of it is kept for later calls of any thread, since fresh memory costs a page fault for every 4096
+// bytes at first touch, which can take as long as the arithmetic.
 class Workspace {
  public:
-  Workspace() {
-    const std::lock_guard<std::mutex> lock(kept().mutex);
-    auto& free = kept().blocks;
-    if (free.empty()) return;
-    blocks_.push_back(std::move(free.back()));  // the one used last
-    free.pop_back();
-  }
+  Workspace() = default;
   Workspace(const Workspace&) = delete;
 
-  // Leaves one block as large as all that was taken.
+  // Leaves one block as large as all that was taken, unless too much is kept already.
   ~Workspace() {
     if (blocks_.empty()) return;
     if (blocks_.size() > 1) {
       blocks_.clear();
+      if (taken_ > MOST_KEPT) return;
       blocks_.emplace_back(std::max(taken_, LEAST));
     }
-    const std::lock_guard<std::mutex> lock(kept().mutex);
-    kept().blocks.push_back(std::move(blocks_.back()));
+    kept().leave(std::move(blocks_.back()));
   }
 
   // `floats` numbers, aligned to a cache line, with anything in them.
   float* take(int64_t floats) {
     const size_t bytes = (size_t(floats) * sizeof(float) + LINE - 1) / LINE * LINE;
+    if (blocks_.empty()) kept().give(bytes, blocks_);
     if (blocks_.empty() || used_ + bytes > blocks_.back().bytes) {
       blocks_.emplace_back(std::max(bytes, LEAST));
       used_ = 0;
@@ -57,7 +52,7 @@ class Workspace {
   }
 
  private:
-  static constexpr size_t LINE = 64, LEAST = 1 << 20;
+  static constexpr size_t LINE = 64, LEAST = 1 << 20, MOST_KEPT = 64 << 20;
   struct Block {
     void* memory;
     size_t bytes;
@@ -65,11 +60,37 @@ class Workspace {
       if (!memory) throw std::bad_alloc();
     }
     Block(Block&& other) noexcept : memory(other.memory), bytes(other.bytes) { other.memory = nullptr; }
+    Block& operator=(Block&& other) noexcept {
+      std::swap(memory, other.memory), std::swap(bytes, other.bytes);
+      return *this;
+    }
     ~Block() { std::free(memory); }
   };
   struct Kept {
     std::mutex mutex;
     std::vector<Block> blocks;
+    size_t bytes = 0;
+
+    void leave(Block block) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (bytes + block.bytes > MOST_KEPT) return;
+      bytes += block.bytes;
+      blocks.push_back(std::move(block));
+    }
+
+    // The smallest that has room for so much, or the largest: a small call leaves large ones to others.
+    void give(size_t wanted, std::vector<Block>& to) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      auto best = blocks.begin();
+      for (auto it = blocks.begin(); it != blocks.end(); it++) {
+        const bool has_room = best->bytes >= wanted;
+        if (has_room ? it->bytes >= wanted && it->bytes <= best->bytes : it->bytes > best->bytes) best = it;
+      }
+      if (best == blocks.end()) return;
+      bytes -= best->bytes;
+      to.push_back(std::move(*best));
+      blocks.erase(best);
+    }
   };
   static Kept& kept() {
     static Kept* const all = new Kept;  // never destroyed: threads may outlive the library's end

@@ -10,7 +10,8 @@ from jax.test_util import check_grads
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lamina.kernels import pooling
-from lamina.kernels.pooling import average_pool, global_average_pool, max_pool, pooled_size
+from lamina.kernels.global_average import global_average_pool
+from lamina.kernels.pooling import average_pool, max_pool, pooled_size
 
 WINDOWS = {
     "tiles": ((2, 2), None, "valid"),

@@ -228,6 +228,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def check_header(path: Path, names: list[str]) -> None:
+    """Raise unless a table's columns have names of their own, and are not too many."""
     if len(names) > _MOST_COLUMNS:
         raise FileFormatError(
             f"{path} expected at most {_MOST_COLUMNS:,} columns, got {len(names):,}. So wide a "

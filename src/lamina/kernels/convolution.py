@@ -83,7 +83,7 @@ def convolution(
     """
     X = jnp.asarray(X, W.dtype)
     if native.supports_convolution(X, W, b, geometry) and native.is_faster(
-        "convolution", *work(X, W, geometry)
+        "convolution", *work(X, W, geometry), W.dtype
     ):
         return native.convolution(X, W, b, activation, geometry, pooling)
     return _convolution(X, W, b, activation, geometry, pooling)

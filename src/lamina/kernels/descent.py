@@ -23,6 +23,7 @@ and Hutter 2019 (decay α₂); Yun, Lozano and Yang 2021, algorithm 1 (threshold
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -111,6 +112,9 @@ class Pace(NamedTuple):
         The strengths α₂ of decoupled decay and α₁ of an L1 penalty; None is 0 for all.
     factors : pytree of scalars like the weights, or None
         What the rate is multiplied by for each array; None is 1 for all.
+    taken : bool scalar, or None
+        Whether the step is taken at all; None is always. Where it is not, weights and moments stay,
+        in their own memory: to choose between old and new would keep both.
     """
 
     rate: Any
@@ -118,6 +122,7 @@ class Pace(NamedTuple):
     decay: Any = None
     l1: Any = None
     factors: Any = None
+    taken: Any = None
 
     @property
     def rates(self) -> Any:
@@ -180,7 +185,10 @@ def _descend(rule, leaves, pace, unbias):
     rates = [pace.rate] * len(nothing) if pace.factors is None else pace.rates
     of_each = rates, pace.decay or nothing, pace.l1 or nothing
     rows = [_step(rule, unbias, pace.shrink, *row) for row in zip(*of_each, *leaves, strict=True)]
-    return [[row[i] for row in rows] for i in range(1 + rule.moments)]
+    columns = [[row[i] for row in rows] for i in range(1 + rule.moments)]
+    if pace.taken is None:
+        return columns
+    return jax.tree.map(partial(jnp.where, pace.taken), columns, [leaves[0], *leaves[2:]])
 
 
 def _step(rule, unbias, shrink, rate, decay, l1, W, g, *moments):

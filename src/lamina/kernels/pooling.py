@@ -129,25 +129,6 @@ def average_pool(
     return sums / np.outer(rows, columns)[None, :, :, None].astype(X.dtype)
 
 
-def global_average_pool(X: Float[Array, "n ... c"]) -> Float[Array, "n c"]:
-    """Return each channel's mean over all positions.
-
-    Parameters
-    ----------
-    X : array of shape (n, h, w, c) or (n, t, c)
-        Images or sequences.
-
-    Returns
-    -------
-    array of shape (n, c)
-
-    Notes
-    -----
-    Source: Lin, Chen and Yan 2014, Network in Network, section 3.2.
-    """
-    return jnp.mean(X, axis=tuple(range(1, X.ndim - 1)))
-
-
 def pooled_size(size: int, window: int, stride: int, padding: str | Pair = "valid") -> int:
     """Return how many windows there are along one axis.
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from lamina.errors import InputError, check_choice, check_number
-from lamina.functions.activations import ACTIVATIONS, activation
+from lamina.functions.activations import ACTIVATIONS
+from lamina.kernels.activation import activate
 from lamina.layers.layer import Layer, Shape
 
 
@@ -37,7 +38,7 @@ class Activation(Layer):
 
     def apply(self, weights, statistics, X, context):
         """Return ``σ(X)``."""
-        return activation(self.function)(X), statistics
+        return activate(X, self.function), statistics
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lamina.errors import InputError
-from lamina.kernels.pooling import average_pool, global_average_pool, max_pool, pooled_size
+from lamina.kernels.global_average import global_average_pool
+from lamina.kernels.pooling import average_pool, max_pool, pooled_size
 from lamina.layers.layer import Layer, Shape
 from lamina.layers.windows import padding_per_axis, per_axis
 

@@ -49,6 +49,11 @@ class Optimizer:
         """Whether an L1 penalty's proximal step fits it: its steps are ``-η g / D``."""
         return isinstance(self.transform, ByRule)
 
+    @property
+    def guards(self) -> bool:
+        """Whether weights and moments stay where a step's `Pace` says that it is not taken."""
+        return isinstance(self.transform, ByRule)
+
     def initial_state(self, weights: Any) -> Any:
         """Return the state before the first step; optax's are made by a compiled program."""
         if isinstance(self.transform, (ByRule, LineSearch)):

@@ -101,12 +101,19 @@ class Parts(NamedTuple):
         return value, (losses, measured, statistics)
 
     def step(
-        self, state: TrainingState, settings: Settings, rate: Any, batch: Batch, last: Any = True
+        self,
+        state: TrainingState,
+        settings: Settings,
+        rate: Any,
+        batch: Batch,
+        last: Any = True,
+        guarded: bool = False,
     ) -> TrainingState:
         """Return the state after one gradient step.
 
-        ``last`` says whether anyone will see the gradients' norms after this step; summing their
-        squares takes a tenth of a small network's step.
+        ``last`` says whether anyone will see the gradients' norms after this step; summing its
+        squares takes a tenth of a small network's step. If ``guarded``, weights and moments stay
+        where the gradient is not finite, if the optimiser knows how.
         """
         key = None
         if self.network.random or self.mixup:
@@ -129,15 +136,19 @@ class Parts(NamedTuple):
         if settings.clip_norm is not None:
             shrink = jnp.minimum(1, settings.clip_norm / jnp.maximum(norm, 1e-30))
         decay = settings.l2 if self.optimizer.decoupled else None
+        sums = [losses, measured, jnp.sum(batch.weight), jnp.ones_like(norm)]
+        # No entry of a step is larger than the norm times the rate, but for a small factor.
+        taken = (
+            state.finite & _is_finite((sums, norm, rate * norm, statistics)) if guarded else None
+        )
         weights, optimizer_state = self.optimizer.step(
             state.weights,
             gradients,
             state.optimizer,
-            Pace(rate, shrink, decay, settings.l1, settings.factors),
+            Pace(rate, shrink, decay, settings.l1, settings.factors, taken),
             value,
             lambda w: objective(w)[0],
         )
-        sums = [losses, measured, jnp.sum(batch.weight), jnp.ones_like(norm)]
         return replace(
             state,
             weights=weights,
@@ -154,12 +165,25 @@ class Parts(NamedTuple):
         self, state: TrainingState, settings: Settings, rate: Any, batch: Batch
     ) -> TrainingState:
         """Return the state after one gradient step; if it is not finite, the state before it."""
-        stepped = self.step(state, settings, rate, batch)
-        finite = state.finite & _is_finite(stepped)
+        stepped = self.step(state, settings, rate, batch, guarded=True)
+        farthest = rate * stepped.totals[-1]
+        computed = (
+            stepped.weights,
+            stepped.statistics,
+            stepped.optimizer,
+            stepped.totals,
+            farthest,
+        )
+        finite = state.finite & _is_finite(computed)
 
         def chosen(new, old):
             return old if new is old else jax.lax.select(finite, new, old)
 
+        if self.optimizer.guards:  # its arrays have stayed where they were
+            of = stepped.optimizer.of
+            state = replace(
+                state, weights=stepped.weights, optimizer=state.optimizer._replace(of=of)
+            )
         return replace(jax.tree.map(chosen, stepped, state), finite=finite)
 
 
@@ -180,9 +204,8 @@ def _norms(gradients: Any) -> Any:
     return jnp.sqrt(jnp.array([jnp.vdot(g, g) for g in jax.tree.leaves(gradients)]))
 
 
-def _is_finite(state: TrainingState) -> Any:
-    """Return whether all that a step computes is finite."""
-    computed = (state.weights, state.statistics, state.optimizer, state.totals)
+def _is_finite(computed: Any) -> Any:
+    """Return whether all numbers of a tree are finite."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(computed)]))
 
 
@@ -230,7 +253,8 @@ def training_program(
                 lambda carry: (carry[0] + 1, kept(step(*carry))),
                 (jnp.int32(0), state),
             )
-            state = replace(state, finite=state.finite & _is_finite(state))
+            computed = (state.weights, state.statistics, state.optimizer, state.totals)
+            state = replace(state, finite=state.finite & _is_finite(computed))
         return state, whole(jnp.append(state.totals, state.finite))
 
     return _compiled(run, network, donate_argnums=0 if guarded else ())

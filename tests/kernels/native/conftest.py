@@ -13,7 +13,7 @@ BUILD = "python native/build.py --emulate-tiles --into build/emulated"
 
 @pytest.fixture
 def half(monkeypatch):
-    """Native kernels in bfloat16, emulated where the processor lacks AMX; `make test` builds them."""
+    """Native kernels in bfloat16, emulated where there is no AMX; `make test` builds them."""
     if native.is_active_in_half():
         return
     if native.instruction_set() != "avx512":

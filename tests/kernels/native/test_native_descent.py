@@ -140,3 +140,21 @@ def test_native_are_steps_of_many_weights_in_float32():
     assert "lamina_descend_plain" in lowered(NATIVE_WEIGHTS)
     assert "lamina_descend_plain" not in lowered(NATIVE_WEIGHTS - 1)
     assert "lamina_descend_plain" not in lowered(NATIVE_WEIGHTS, "float16")
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+@pytest.mark.parametrize("least", [0, 1 << 30], ids=["native", "XLA"])
+def test_a_step_not_taken_changes_nothing(name, least):
+    """Not even where the gradient is no number; and a step taken is as if nobody had asked."""
+    W, g, moments = arrays(), arrays(1), tuple(arrays(2 + i) for i in range(RULES[name].moments))
+    moments = tuple([abs(m) for m in part] for part in moments)
+    spoilt = [jnp.full_like(a, jnp.nan) for a in g]
+    stays, goes = (stepper(name, pace_of()._replace(taken=taken), least) for taken in (False, True))
+    before = jax.tree.leaves((W, moments))
+    for ours, theirs in zip(jax.tree.leaves(stays(W, spoilt, moments, 3)), before, strict=True):
+        assert_array_equal(ours, theirs)
+    always = stepper(name, pace_of(), least)(W, g, moments, 3)
+    for ours, theirs in zip(
+        jax.tree.leaves(goes(W, g, moments, 3)), jax.tree.leaves(always), strict=True
+    ):
+        assert_array_equal(ours, theirs)

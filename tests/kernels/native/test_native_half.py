@@ -1,16 +1,16 @@
 """Native kernels in bfloat16 against exact sums of the same rounded numbers, and float32 kernels.
 
-With u = 2⁻⁸, the most that rounding to bfloat16 changes a number by, relative, and ε = 2⁻²⁴, float32's:
-a product of two bfloat16 numbers is exact in float32; a sum of m of them, in any order, errs by at
-most m ε Σ|x w| (Higham 2002, Accuracy and Stability of Numerical Algorithms, equation 3.5; ε doubled
-for second-order terms); the result is rounded once, by u. So
+With u = 2⁻⁸, the most that rounding to bfloat16 changes a number by, relative, and ε = 2⁻²⁴, that
+of float32: a product of two bfloat16 numbers is exact in float32; a sum of m of them, in any order,
+errs by at most m ε Σ|x w| (Higham 2002, Accuracy and Stability of Numerical Algorithms, equation
+3.5; doubled for terms of second order); the result is rounded once, by u. So
 
     |ours - exact| <= u |exact| + 2 m ε |X| |W|
 
 number by number. What passes through steps is rounded at each of them (states, gates, gradients by
 products). Relative to the largest number these errors fade as fast as the state does: a few u are
-left. Only the gradient by the initial state, which fades itself, keeps those of all t steps; as they
-have random signs, about √t of them.
+left. Only the gradient by the initial state, which fades itself, keeps those of all t steps; their
+signs are random, so they add up to about √t of them.
 """
 
 import jax
@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 
 from lamina.kernels import native
+from lamina.kernels.convolution import _convolution, convolution
 from lamina.kernels.dense import dense
 from lamina.kernels.native import library
+from lamina.kernels.patches import SAME, Geometry
+from lamina.kernels.pooling import Pooling
 from lamina.kernels.recurrence import recurrence
 from lamina.training.precision import has_bfloat16
 
@@ -35,6 +38,10 @@ def rounded(*arrays):
 
 def exact(array):
     return np.asarray(array.astype(jnp.float32), np.float64)
+
+
+def wide(array):
+    return array.astype(jnp.float32)
 
 
 def assert_product(ours, A, B, plus=0.0, relu=False):
@@ -53,7 +60,9 @@ def assert_product(ours, A, B, plus=0.0, relu=False):
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 def test_dense_errs_by_one_rounding(n, m, k, activation):
     rng = np.random.default_rng(0)
-    X, W, b, dA = rounded(*map(rng.normal, (0, 0, 0, 0), (1, 0.3, 1, 1), ((n, m), (m, k), k, (n, k))))
+    X, W, b, dA = rounded(
+        *map(rng.normal, (0, 0, 0, 0), (1, 0.3, 1, 1), ((n, m), (m, k), k, (n, k)))
+    )
     A, pullback = jax.vjp(lambda *arrays: native.dense(*arrays, activation), X, W, b)
     dX, dW, db = pullback(dA)
     x, w, dy = exact(X), exact(W), exact(dA)
@@ -79,8 +88,58 @@ def test_not_a_number_in_one_row_stays_in_that_row():
     assert np.isfinite(np.delete(A, 3, axis=0)).all()
 
 
+TWOS = Pooling("max", (2, 2), (2, 2), "valid")
+MEANS = Pooling("average", (2, 3), (2, 3), "valid")
+CONVOLUTIONS = {
+    "one channel": ((3, 7, 9, 1), (3, 3, 1, 5), Geometry(padding=SAME), None),
+    "largest": ((3, 36, 19, 20), (3, 3, 20, 40), Geometry(padding=SAME), TWOS),
+    "means": ((2, 11, 9, 3), (3, 2, 3, 17), Geometry(), MEANS),
+    "strided": ((2, 9, 8, 4), (3, 3, 4, 6), Geometry(stride=(2, 3), dilation=(2, 1)), None),
+    "groups": ((2, 6, 6, 6), (3, 3, 3, 34), Geometry(padding=SAME, groups=2), None),
+    "cut": ((1, 6, 6, 3), (2, 2, 3, 4), Geometry(padding=((-1, 2), (3, -1))), None),
+    "empty": ((0, 6, 6, 3), (2, 2, 3, 4), Geometry(), None),
+}
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_convolution_errs_by_two_roundings(case, activation):
+    """That of the result, and where means are taken that of the gradient's shares."""
+    image, filters, geometry, pooling = CONVOLUTIONS[case]
+    rng = np.random.default_rng(0)
+    fan_in = np.prod(filters[:3])
+    arrays = (
+        rng.normal(size=image),
+        rng.normal(0, fan_in**-0.5, filters),
+        rng.normal(size=filters[3]),
+    )
+    X, W, b = rounded(*arrays)
+
+    def both(kernel, *arrays):
+        A, pullback = jax.vjp(lambda *a: kernel(*a, activation, geometry, pooling), *arrays)
+        return A, *pullback(jnp.asarray(np.random.default_rng(1).normal(size=A.shape), A.dtype))
+
+    ours = both(native.convolution, X, W, b)
+    assert all(a.dtype == jnp.bfloat16 for a in ours)
+    for our, their in zip(ours, both(_convolution, *map(wide, (X, W, b))), strict=True):
+        largest = np.abs(their).max(initial=1e-9)
+        assert np.abs(exact(our) - np.asarray(their)).max(initial=0) <= 3 * U * largest
+
+
+def test_narrow_groups_are_convolved_in_float32():
+    """Tiles of 16 x 16 for one filter of one channel each would be mostly zeros."""
+    X, W = rounded(np.ones((2, 7, 7, 8)), np.ones((3, 3, 1, 8)))
+    program = jax.jit(lambda X, W: convolution(X, W, None, geometry=Geometry(groups=8)))
+    text = program.lower(X, W).as_text()
+    assert "lamina_convolution_forward" in text
+    assert "half" not in text
+    A = program(X, W)
+    assert A.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(exact(A)[:, 1:-1, 1:-1], 9)
+
+
 def operands(cell, t, n, m, h):
-    """Return X, W_x, W_h, b in bfloat16 and the initial state; positive for relu, which has a corner."""
+    """Return X, W_x, W_h, b in bfloat16 and the initial state; > 0 for relu: it has a corner."""
     rng, g = np.random.default_rng(0), GATES[cell]
     shapes = [(t, n, m), (m, g * h), (h, g * h), ((g + (cell == "gru")) * h,)]
     scales = [1, 0.5 / m**0.5, 0.5 / h**0.5, 0.1]
@@ -115,10 +174,9 @@ def values_and_gradients(cell, reverse, inputs, initial, lengths, all_states):
 def test_recurrence_errs_by_a_few_roundings(cell, t, n, m, h, reverse, cut, all_states):
     inputs, initial = operands(cell, t, n, m, h)
     lengths = np.random.default_rng(2).integers(0, t + 1, n).astype(np.int32) if cut else None
-    wide = [a.astype(jnp.float32) for a in inputs]
     rest = initial, lengths, all_states
     ours = values_and_gradients(cell, reverse, inputs, *rest)
-    theirs = values_and_gradients(cell, reverse, wide, *rest)
+    theirs = values_and_gradients(cell, reverse, [*map(wide, inputs)], *rest)
     states = [jnp.bfloat16] + [jnp.float32] * len(initial)
     assert [a.dtype for a in ours] == states + [jnp.bfloat16] * 4 + [jnp.float32] * len(initial)
     few = [4 * U] * (5 + len(initial)) + [4 * U * t**0.5] * len(initial)

@@ -170,3 +170,50 @@ def test_the_table_has_a_row_for_each_kind_of_each_kernel():
         assert kernels["dense"] == {"few units", "many units"}
         assert kernels["convolution"] == {"few channels", "many channels", "groups"}
         assert kernels["recurrence"] >= {"rnn_tanh", "lstm", "gru"}
+
+
+HERE = native.instruction_set()
+
+
+class Processor:
+    """What `library._open` returns for processor.so, of a processor that says of bfloat16 …."""
+
+    def __init__(self, half):
+        self.instruction_set = lambda: HERE.encode()
+        self.half_instruction_set = lambda: half
+
+
+@pytest.mark.parametrize(
+    ("half", "reason"),
+    [
+        (b"", "this processor lacks AMX"),
+        (b"refused", "the system does not let this process use AMX"),
+        (b"amx", "no native kernels were built"),  # by a compiler that does not know it
+    ],
+)
+@pytest.mark.skipif(not HERE.startswith("avx"), reason="only x86 is asked")
+def test_where_bfloat16_is_not_to_be_had_float32_runs(half, reason, folder, monkeypatch):
+    opened = library._open
+
+    def open_ours(path):
+        return Processor(half) if path.name == "processor.so" else opened(path)
+
+    (folder / "amx.so").unlink(missing_ok=True)
+    monkeypatch.setattr(library, "_open", open_ours)
+    library._found_half.cache_clear()
+    try:
+        assert not native.is_active_in_half()
+        assert native.explanation_of_half().startswith(f"none ({reason}")
+        assert native.is_active()
+    finally:
+        library._found_half.cache_clear()
+
+
+@needs_kernels
+def test_a_named_instruction_set_computes_in_float32(monkeypatch):
+    monkeypatch.setenv("LAMINA_KERNELS", native.instruction_set())
+    library._found_half.cache_clear()
+    try:
+        assert native.explanation_of_half() == f"none (LAMINA_KERNELS={native.instruction_set()})"
+    finally:
+        library._found_half.cache_clear()

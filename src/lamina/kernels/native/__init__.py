@@ -6,12 +6,14 @@ it was measured to be slower, the kernel's own implementation runs, and nobody a
 tell but by the time.
 """
 
+from lamina.kernels.native.activation import relu_pullback
 from lamina.kernels.native.choices import explanation, is_faster
 from lamina.kernels.native.convolution import convolution
 from lamina.kernels.native.convolution import supports as supports_convolution
 from lamina.kernels.native.dense import dense
 from lamina.kernels.native.descent import descend
 from lamina.kernels.native.embedding import embedding
+from lamina.kernels.native.global_average import global_average_pool
 from lamina.kernels.native.least_squares import solve_diagonal
 from lamina.kernels.native.library import (
     explanation_of_half,
@@ -31,10 +33,12 @@ __all__ = [
     "embedding",
     "explanation",
     "explanation_of_half",
+    "global_average_pool",
     "instruction_set",
     "is_active",
     "is_active_in_half",
     "is_faster",
+    "relu_pullback",
     "solve_diagonal",
     "supports_convolution",
     "sweep",

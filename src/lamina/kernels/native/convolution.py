@@ -3,7 +3,8 @@
 The C++ kernel makes ``pool(σ(X ∗ W + b))`` with σ linear or relu and pooling by windows that tile
 the image; without pooling, and where that is faster, another makes it by products of matrices. What
 is asked beyond that is put after it: another increasing σ after max pooling, which commutes with
-it; any other σ, and pooling by windows that overlap, after the sums.
+it; any other σ, and pooling by windows that overlap, after the sums. In bfloat16
+``native/half_convolution.cc`` does all that the first one does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from lamina.functions.activations import ACTIVATIONS
 from lamina.kernels.native import products
-from lamina.kernels.native.library import NONE, call, or_none, static
+from lamina.kernels.native.library import NONE, call, named, or_none, static
 from lamina.kernels.patches import VALID, Geometry, Pair
 from lamina.kernels.pooling import pooled
 
@@ -35,6 +36,8 @@ anew in each call."""
 MANY_WEIGHTS = 1 << 17
 """Of filters that are read for each row of a small image again: from half a megabyte on, products
 with patches, which read them for some dozens of windows at once, were the faster ones."""
+NARROW = 16
+"""Filters of a group, a tile's columns: groups of fewer are convolved in float32."""
 INSIDE = ("linear", "relu")
 """The activations that the C++ kernels know."""
 MOST_CELLS, MOST_GIVERS = 255, 8
@@ -74,11 +77,8 @@ class _Call(NamedTuple):
 
     def attributes(self) -> dict[str, Any]:
         """Return what the C++ kernel is told."""
-        (top, _), (left, _) = self.geometry.padding
         return {
-            "stride": self.geometry.stride,
-            "dilation": self.geometry.dilation,
-            "origin": (top, left),
+            **products.place(self.geometry),
             "window": self.window,
             "groups": self.geometry.groups,
             "relu": self.relu,
@@ -87,10 +87,10 @@ class _Call(NamedTuple):
 
 
 def supports(X: Any, W: Any, b: Any, geometry: Geometry) -> bool:
-    """Tell whether `convolution` takes these: all float32, and a window fits into the image."""
+    """Tell whether `convolution` takes these: of one dtype, and a window fits into the image."""
     size = geometry.output_size(X.shape[1:3], W.shape[:2])
     return (
-        all(a is None or jnp.result_type(a) == jnp.float32 for a in (X, W, b))
+        all(a is None or jnp.result_type(a) == W.dtype for a in (X, W, b))
         and min(size) >= 1
         and X.shape[3] == W.shape[2] * geometry.groups
         and W.shape[3] % geometry.groups == 0
@@ -106,6 +106,9 @@ def convolution(
     pooling: Pooling | None,
 ) -> Float[Array, "n h2 w2 k"]:
     """Return ``pool(σ(X ∗ W + b))``; see `lamina.kernels.convolution.convolution`."""
+    if W.dtype == jnp.bfloat16 and geometry.groups > 1 and W.shape[3] < NARROW * geometry.groups:
+        X_wide, W_wide, b_wide = (a if a is None else a.astype(jnp.float32) for a in (X, W, b))
+        return convolution(X_wide, W_wide, b_wide, activation, geometry, pooling).astype(W.dtype)
     sigma = ACTIVATIONS[activation]
     pads = geometry.pads((X.shape[1], X.shape[2]), (W.shape[0], W.shape[1]))
     inside = activation in INSIDE
@@ -124,7 +127,7 @@ def convolution(
 def _form(todo: _Call, X: Any, W: Any) -> products.Form | None:
     """Return as which products of matrices a convolution is faster than by its taps, or None."""
     (stride, _, dilation, groups), (i, j, c, k) = todo.geometry, W.shape
-    if todo.pools or groups != 1 or c % WHOLE:
+    if todo.pools or groups != 1 or c % WHOLE or W.dtype != jnp.float32:
         return None
     cells = X.shape[0] * math.prod(todo.output_shape(X, W)[1:3])
     if (i, j) == (3, 3) and stride == dilation == (1, 1) and k >= WHOLE and cells >= MANY_CELLS:
@@ -161,10 +164,11 @@ def _convolved(todo, X, W, b, keep):
     shape = todo.output_shape(X, W)
     keep = keep and todo.pools and (todo.relu or not todo.average)
     results = (
-        jax.ShapeDtypeStruct(shape, jnp.float32),
+        jax.ShapeDtypeStruct(shape, X.dtype),
         jax.ShapeDtypeStruct(shape if keep else NONE, jnp.uint8),
     )
-    return call("convolution_forward", results, X, W, or_none(b), **todo.attributes())
+    kernel = named("convolution_forward", X)
+    return call(kernel, results, X, W, or_none(b, X.dtype), **todo.attributes())
 
 
 def _forward(todo, X, W, b):
@@ -182,9 +186,10 @@ def _backward(todo, residuals, dA):
         return None, None, None
     shapes = X.shape if wants_dX else NONE, W.shape if wants_dW else NONE
     shapes += (W.shape[3:] if has_b else NONE,)
-    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    arguments = X, W, or_none(A), places, dA
-    dX, dW, db = call("convolution_backward", results, *arguments, **todo.attributes())
+    results = [jax.ShapeDtypeStruct(shape, X.dtype) for shape in shapes]
+    arguments = X, W, or_none(A, X.dtype), places, dA
+    kernel = named("convolution_backward", X)
+    dX, dW, db = call(kernel, results, *arguments, **todo.attributes())
     return (dX if wants_dX else None), (dW if wants_dW else None), (db if has_b else None)
 
 

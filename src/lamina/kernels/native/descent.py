@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from lamina.kernels.native.library import call, or_none
 
-NUMBERS = 4  # rate, clipping factor, and at most two of the rule's own
+NUMBERS = 5  # rate, clipping factor, whether at all, and at most two of the rule's own
 GRADIENTS = 1  # their place among the leaves
 
 
@@ -31,7 +31,8 @@ def descend(rule: str, leaves: list[list[Any]], pace: Any, unbias: tuple[Any, ..
     unbias : tuple of scalars
         The rule's, after so many steps.
     """
-    scalars = (pace.rate, 1.0 if pace.shrink is None else pace.shrink, *unbias)
+    factors = (1.0 if factor is None else factor for factor in (pace.shrink, pace.taken))
+    scalars = (pace.rate, *factors, *unbias)
     scalars += (1.0,) * (NUMBERS - len(scalars))
     shared = [
         jnp.stack([jnp.asarray(number, jnp.float32) for number in scalars]),

@@ -38,14 +38,13 @@ class Form(NamedTuple):
 
     def attributes(self) -> dict[str, Any]:
         """Return what the C++ kernel is told."""
-        (top, _), (left, _) = self.geometry.padding
-        return {
-            "stride": self.geometry.stride,
-            "dilation": self.geometry.dilation,
-            "origin": (top, left),
-            "relu": self.relu,
-            "winograd": self.winograd,
-        }
+        return {**place(self.geometry), "relu": self.relu, "winograd": self.winograd}
+
+
+def place(geometry: Geometry) -> dict[str, Any]:
+    """Return what every C++ convolution is told of where its windows stand."""
+    (top, _), (left, _) = geometry.padding
+    return {"stride": geometry.stride, "dilation": geometry.dilation, "origin": (top, left)}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
