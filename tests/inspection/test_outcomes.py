@@ -59,6 +59,7 @@ def test_errors_are_compared_in_spreads_of_their_targets():
     estimated = Estimated(("a", "b"), true, found)
     assert estimated.worst(2).tolist() == [1, 2]  # 1 of a is more than 100 of b
     np.testing.assert_allclose(estimated.r2, r2_score(true, found, multioutput="raw_values"))
+    assert np.isnan(Estimated(("a",), true[:1, :1], found[:1, :1]).r2).all()  # nothing varies
 
 
 def test_outcomes_are_what_estimators_predict():

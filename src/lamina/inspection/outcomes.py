@@ -137,9 +137,9 @@ class Estimated:
 
     @property
     def r2(self) -> Float[np.ndarray, " k"]:
-        """The share of each target's variance that is explained."""
+        """The share of each target's variance that is explained; NaN for one without any."""
         spread = ((self.true - self.true.mean(axis=0)) ** 2).sum(axis=0)
-        return 1 - (self.errors**2).sum(axis=0) / np.maximum(spread, 1e-300)
+        return 1 - (self.errors**2).sum(axis=0) / np.where(spread > 0, spread, np.nan)
 
     def worst(self, count: int) -> Int[np.ndarray, " r"]:
         """Return the rows of greatest error, in standard deviations of the targets."""

@@ -88,4 +88,3 @@ def _chart(name: str, record: Record) -> str:
     if name.startswith("val_"):
         return f"{name.removeprefix('val_')}/validation"
     return f"{name}/training" if f"val_{name}" in record else name
-

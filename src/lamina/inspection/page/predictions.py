@@ -24,7 +24,8 @@ def headline(outcome: Outcome) -> dict[str, str]:
     """Return the figures that matter most, by name."""
     if isinstance(outcome, Estimated):
         rmse = np.sqrt(np.mean(outcome.errors**2, axis=0))
-        figures = {"R²": f"{outcome.r2.mean():.4f}"}
+        r2 = outcome.r2.mean()
+        figures = {"R²": f"{r2:.4f}"} if np.isfinite(r2) else {}
         if len(rmse) == 1:
             figures["root mean square error"] = f"{rmse[0]:.4g}"
         return figures
@@ -114,7 +115,7 @@ def _values(outcome: Estimated) -> Markup:
             Number(float(np.sqrt(np.mean(errors[:, j] ** 2)))),
             Number(float(np.mean(np.abs(errors[:, j])))),
             Number(float(np.median(np.abs(errors[:, j])))),
-            Number(float(r2[j]), ".4f"),
+            Number(float(r2[j]) if np.isfinite(r2[j]) else None, ".4f"),
         ]
         for j, name in enumerate(outcome.names)
     ]
