@@ -1,6 +1,6 @@
 """Plant faults in networks, let `lamina.inspection.health` name them, and print what it said.
 
-Usage: python docs/health.py [--seeds 21 22 23] [--only WORDS] [--verbose]
+Usage: python docs/health.py [--seeds 21 22 23] [--clothes] [--only WORDS] [--verbose]
 
 Each case trains a small network with one fault in it, or a healthy one, from a seed that draws its
 rows, its weights and their order. Fashion-MNIST and Japanese Vowels are read from the folder
@@ -51,6 +51,8 @@ from lamina.layers import (
 )
 from lamina.layers.frozen import Frozen
 
+CLOTHES = "--clothes" in sys.argv
+"""Whether Fashion-MNIST stands in for digits, with units for its larger images."""
 HEALTHY = "healthy"
 FEW = 60
 """Below so many rows, classes are drawn evenly."""
@@ -102,9 +104,17 @@ def _folder(name: str) -> Path | None:
 
 @cache
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """Return 1,797 digits (n, 64), pixels from 0 to 1."""
+    """Return 1,797 digits (n, 64), pixels from 0 to 1; with --clothes these instead (n, 784)."""
+    if CLOTHES:
+        X, y = fashion()
+        return X.reshape(len(X), -1) / 255, y
     X, y = datasets.load_digits(return_X_y=True)
     return (X / 16).astype(np.float32), y
+
+
+def image_shape() -> tuple[int, int, int]:
+    """Return what a row of `digits` is."""
+    return (28, 28, 1) if CLOTHES else (8, 8, 1)
 
 
 def standardised(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -175,12 +185,13 @@ def planted(
 
 def mlp(**options: Any) -> MLPClassifier:
     """Return the perceptron that most dense cases change one thing of."""
-    return MLPClassifier(**{"hidden": (48, 32), "max_epochs": 15, "batch_size": 64} | options)
+    hidden = (128, 64) if CLOTHES else (48, 32)
+    return MLPClassifier(**{"hidden": hidden, "max_epochs": 15, "batch_size": 64} | options)
 
 
 def conv(**options: Any) -> ConvClassifier:
     """Return a small convolutional network for 8×8 digits."""
-    settings = {"filters": (16,), "depth": 1, "hidden": (32,), "image_shape": (8, 8, 1)}
+    settings = {"filters": (16,), "depth": 1, "hidden": (32,), "image_shape": image_shape()}
     return ConvClassifier(**settings | {"max_epochs": 6, "dropout": 0.0} | options)
 
 
@@ -401,7 +412,7 @@ def convolutions_with_units_dead_by_bias(seed):
     X, y = digits()
     network = Sequential([Conv2D(8, 3, activation="relu"), MaxPool2D(2), Flatten(), Dense(10)])
     model = NetworkClassifier(network=network, max_epochs=6, batch_size=64)
-    return planted(model, (X.reshape(-1, 8, 8, 1), y), seed, change)
+    return planted(model, (X.reshape(-1, *image_shape()), y), seed, change)
 
 
 @case("convolutional", "duplicate units", where="conv_0/W")
@@ -582,7 +593,7 @@ def transferred_digits(seed):
     X, y = digits()
     old = conv(max_epochs=4, random_state=seed, verbose=0).fit(X[y < 5], y[y < 5])
     model = TransferClassifier(backbone=old.as_backbone(), tune="last:1")
-    return fitted(model, (X[y >= 5].reshape(-1, 8, 8, 1), y[y >= 5]), seed, 500)
+    return fitted(model, (X[y >= 5].reshape(-1, *image_shape()), y[y >= 5]), seed, 500)
 
 
 @case("recurrent", data="japanese-vowels")
@@ -616,6 +627,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[21, 22, 23])
     parser.add_argument("--only", nargs="+", default=[], help="words in the names of cases")
+    parser.add_argument("--clothes", action="store_true", help="Fashion-MNIST instead of digits")
     parser.add_argument("--verbose", action="store_true", help="print every verdict")
     options = parser.parse_args()
     use_compilation_cache()

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -156,8 +156,9 @@ def trace(
         network, loss, weights, statistics, X, y, key
     )
     layers = [
-        LayerTrace(path, layer, *of_layers[path], tuple(_products(layer, *of_layers[path])))
+        LayerTrace(path, layer, **of._asdict(), products=tuple(_products(layer, of)))
         for path, layer in leaves(network)
+        for of in [of_layers[path]]
     ]
     return Trace(
         float(value),
@@ -168,15 +169,26 @@ def trace(
     )
 
 
-def passed(network, loss, weights, statistics, X, y, key=None) -> tuple[tuple, dict[str, tuple]]:
+class Passed(NamedTuple):
+    """The arrays of a `LayerTrace`, in its order."""
+
+    X: Any
+    A: Any
+    dA: Any
+    dX: Any
+    weights: Weights
+    gradients: Weights
+
+
+def passed(network, loss, weights, statistics, X, y, key=None) -> tuple[tuple, dict[str, Passed]]:
     """Return the arrays of a backward pass, for `trace` or a compiled program to take.
 
     Returns
     -------
     whole : tuple
         The mean loss, scores, the gradient by them, and the gradients by all weights.
-    of_layers : dict from path to tuple
-        Of each layer X, A, dA, dX, weights and gradients; see `LayerTrace`.
+    of_layers : dict from path to Passed
+        Of each layer.
     """
     kept: dict[str, _Kept] = {}
     context = Context(train=True, key=key)
@@ -194,7 +206,7 @@ def passed(network, loss, weights, statistics, X, y, key=None) -> tuple[tuple, d
         objective, argnums=(0, 1), has_aux=True
     )(weights, taps)
     dscores = jax.grad(lambda scores: jnp.mean(loss(scores, y)))(scores)
-    of_layers = {path: _pulled_back(kept[path], *seen[path], slopes[path]) for path in kept}
+    of_layers = {path: _pulled_back(of, seen[path], slopes[path]) for path, of in kept.items()}
     return (value, scores, dscores, gradients), of_layers
 
 
@@ -281,8 +293,9 @@ def _shape_and_dtype(A: Any) -> tuple[Shape, Any]:
     return values.shape, values.dtype
 
 
-def _pulled_back(kept: _Kept, X: Any, A: Any, weights: Weights, dA: Any) -> tuple:
-    """Return X, A, dA, dX, weights and gradients, these by the layer's own backward rule."""
+def _pulled_back(kept: _Kept, seen: tuple[Any, Any, Weights], dA: Any) -> Passed:
+    """Return a layer's arrays, its gradients by its own backward rule."""
+    X, A, weights = seen
     values, lengths = parts(X)
 
     def output(weights, values):
@@ -294,9 +307,9 @@ def _pulled_back(kept: _Kept, X: Any, A: Any, weights: Weights, dA: Any) -> tupl
         gradients, dX = jax.vjp(output, weights, values)[1](dA)
     else:
         (gradients,), dX = jax.vjp(lambda weights: output(weights, values), weights)[1](dA), None
-    return X, A, dA, dX, weights, in_order(gradients, weights)
+    return Passed(X, A, dA, dX, weights, in_order(gradients, weights))
 
 
-def _products(layer: Layer, X, A, dA, dX, weights, gradients) -> Iterator[Product]:
-    values, lengths = parts(X)
-    yield from products_of(layer, weights, values, lengths, parts(A)[0], dA)
+def _products(layer: Layer, of: Passed) -> Iterator[Product]:
+    values, lengths = parts(of.X)
+    yield from products_of(layer, of.weights, values, lengths, parts(of.A)[0], of.dA)

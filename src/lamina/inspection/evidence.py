@@ -113,11 +113,9 @@ class Evidence:
             return self.data.guess
         if self.loss.target == "codes":
             return math.log(self.outputs)
-        target = (
-            np.zeros(1, np.int32) if self.loss.target == "classes" else np.ones((1, self.outputs))
-        )
-        found = self.loss(np.zeros((1, self.outputs), np.float32), target.astype(np.int32))
-        return float(np.asarray(found)[0])
+        shape = (1,) if self.loss.target == "classes" else (1, self.outputs)
+        zeros = np.zeros((1, self.outputs), np.float32)
+        return float(_losses(self.loss)(zeros, np.ones(shape, np.int32))[0])
 
     @cached_property
     def initial(self) -> tuple[Weights, Weights] | None:
@@ -198,7 +196,10 @@ def _traced(network: Layer, loss: Loss, weights, statistics, X: Any, y: np.ndarr
     (value, found, dscores, gradients), of_layers = jax.tree.map(
         np.asarray, program(weights, statistics, X, y, jax.random.key(0))
     )
-    layers = [LayerTrace(path, layer, *of_layers[path], ()) for path, layer in leaves(network)]
+    layers = [
+        LayerTrace(path, layer, **of_layers[path]._asdict(), products=())
+        for path, layer in leaves(network)
+    ]
     return Trace(float(value), found, dscores, tuple(reversed(layers)), gradients)
 
 

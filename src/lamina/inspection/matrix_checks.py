@@ -69,7 +69,7 @@ def units(layer: Any, weights: Weights, path: str) -> Iterator[tuple[str, np.nda
         for where, own in runs or [(path, weights)]:
             gates = np.concatenate([own["W_x"], own["W_h"], own["b"][None]])
             yield f"{where}/W_x", gates.reshape(-1, layer.units)
-    elif np.ndim(weights.get("W")) >= 2 and layer.kind != "embedding":
+    elif "W" in weights and np.ndim(weights["W"]) >= 2 and layer.kind != "embedding":
         W = np.asarray(weights["W"])
         b = weights.get("b")
         U = W.reshape(-1, W.shape[-1])
