@@ -184,7 +184,7 @@ def test_pivots_against_distances_to_the_span():
 @pytest.fixture(scope="module")
 def found(model, digits):
     X, y = digits
-    return compress(model, X[:1400], y[:1400], budget=0.25, epochs=10)
+    return compress(model, X[:1400], y[:1400], budget=0.25, epochs=20)
 
 
 @pytest.mark.parametrize("i", [1, 2, 3], ids=["svd", "units", "prune"])
