@@ -21,6 +21,7 @@ from lamina.formats.zeros import packed, unpacked
 from lamina.inspection import compress
 from lamina.inspection.budgets import Steps, shared_out
 from lamina.inspection.low_rank import factored, principal
+from lamina.inspection.sparse import stored
 from lamina.inspection.surgery import numbers
 from lamina.inspection.units import fewer_units, pivoted, without_dead_units
 from lamina.layers import Conv1D, Conv2D, Dense, Flatten, MaxPool2D, Residual, Sequential
@@ -184,7 +185,7 @@ def test_pivots_against_distances_to_the_span():
 @pytest.fixture(scope="module")
 def found(model, digits):
     X, y = digits
-    return compress(model, X[:1400], y[:1400], budget=0.25, epochs=10)
+    return compress(model, X[:1400], y[:1400], budget=0.25, epochs=20)
 
 
 @pytest.mark.parametrize("i", [1, 2, 3], ids=["svd", "units", "prune"])
@@ -240,9 +241,11 @@ def test_recurrent_matrices_are_pruned():
     X, y = RNG.normal(size=(60, 7, 2)).astype(np.float32), np.arange(60) % 2
     whole = RecurrentClassifier(hidden=(16,), max_epochs=1, verbose=0, random_state=0).fit(X, y)
     small = whole.compressed(X, y, 0.5, "prune", epochs=1)
-    zeros = [np.mean(W == 0) for W in jax.tree.leaves(small.weights_["lstm_0"]) if W.ndim > 1]
-    assert len(zeros) == 4
-    assert all(share > 0.2 for share in zeros)
+    matrices = [W for W in jax.tree.leaves(small.weights_["lstm_0"]) if W.ndim > 1]
+    zeros = [np.sum(W == 0) for W in matrices]
+    assert all(count > 0 for count in zeros)
+    assert sum(zeros) > 0.5 * sum(W.size for W in matrices)  # still, though trained on
+    assert stored(Bound(small.network_, small.weights_, small.statistics_)) < 1252  # of 2502
     with pytest.raises(InputError, match="method='prune'"):
         whole.compressed(X, y, 0.5, "svd")
 

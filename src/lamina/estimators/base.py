@@ -642,7 +642,8 @@ class NetworkEstimator(Estimator):
         other._keep(weights, statistics)
         if epochs != 0:
             with computing_in(self.precision):
-                descent = other._descent(len(X), partial=False)
+                # Not a subclass's own, which may be by stages of the network that it had.
+                descent = NetworkEstimator._descent(other, len(X), partial=False)
                 rate = min(descent.learning_rate, descent.optimizer.learning_rate) / 2
                 descent = replace(
                     descent, learning_rate=rate, schedule=schedule("cosine"), average=None

@@ -318,7 +318,8 @@ class TransferClassifier(Classifier):
     @property
     def _solves(self) -> bool:
         """Whether the training loop itself is given features, and solves the scores."""
-        return self._plan.start == len(self._plan.layers)
+        plan: _Plan | None = getattr(self, "_plan", None)
+        return plan is not None and plan.start == len(plan.layers)
 
     def _solved(self, F: np.ndarray, targets: np.ndarray, weight: Any) -> Weights:
         """Return the scores of a linear classifier of the features F (n, f)."""

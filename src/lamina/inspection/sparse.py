@@ -2,8 +2,9 @@
 
 An entry w_ij says as much as it moves the output: ``|w_ij| √(mean x_i²)``, with x_i what reaches
 its row; so that a large weight on an input that is always zero is nothing. Where inputs are not
-known, in a recurrent cell, it is ``|w_ij|``. Scores are in units of the matrix's own, so that one
-threshold serves all. The zeros are stored as one bit each (`lamina.formats.zeros`).
+known, in a recurrent cell, it is ``|w_ij|``. A score is a share of all of its matrix, so that one
+threshold serves all: entries of a small matrix say more each. Zeros are stored as one bit each
+(`lamina.formats.zeros`).
 
 Sources: Han, Pool, Tran and Dally 2015, Learning both Weights and Connections for Efficient Neural
 Networks (pruning, then training on); Sun, Liu, Bair and Kolter 2024, A Simple and Effective Pruning
@@ -88,5 +89,5 @@ def _scores(part: Bound, weights: Weights, A: Any) -> Weights:
                 X = np.asarray(A)
                 size = np.sqrt(np.square(X).mean(axis=tuple(range(X.ndim - 1)), dtype=np.float64))
                 score = score * size[:, None].astype(W.dtype)
-            found[name] = score / max(float(np.sqrt(np.mean(np.square(score)))), 1e-30)
+            found[name] = score / max(float(np.linalg.norm(score)), 1e-30)
     return found
