@@ -22,7 +22,7 @@ TARGET_NAMES = ("y", "target", "labels")
 PARTS = ("train", "test")
 
 # What reading a damaged or hostile file raises, from zipfile, zlib and NumPy's header parser.
-DAMAGE = (
+_DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     tokenize.TokenError,
@@ -72,7 +72,7 @@ def read_npz(path: str | os.PathLike[str], part: str | None = None) -> Dataset:
                 X, y = _read_array(stream, path.stat().st_size, str(path)), None
     except InputError:
         raise
-    except DAMAGE as error:
+    except _DAMAGE as error:
         raise FileFormatError(
             f"{path} expected a whole {path.suffix or '.npz'} file as NumPy writes it, got: "
             f"{error or type(error).__name__}. Save or download it again."

@@ -157,7 +157,7 @@ def _check_rows(path: Path, suffix: str) -> str:
                     continue  # a blank line
                 if header is None:
                     header = row
-                    check_header(path, header)
+                    _check_header(path, header)
                 elif len(row) != len(header):
                     raise FileFormatError(
                         f"{path} expected {len(header)} cells in every row, as in its header, got "
@@ -205,7 +205,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         content = path.read_bytes()
     try:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
-        check_header(path, file.schema_arrow.names)
+        _check_header(path, file.schema_arrow.names)
         frame = file.read().to_pandas()
     except (pyarrow.ArrowException, OSError) as error:  # OSError: a damaged page
         raise FileFormatError(
@@ -215,8 +215,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame.reset_index(drop=not named).rename(columns=str)
 
 
-def check_header(path: Path, names: list[str]) -> None:
-    """Raise unless a table's columns have names of their own."""
+def _check_header(path: Path, names: list[str]) -> None:
     if any("\0" in name for name in names):
         raise FileFormatError(
             f"{path} expected a header of column names, got binary data. Is it a table at all?"

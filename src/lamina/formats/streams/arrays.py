@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import FileFormatError, InputError
-from lamina.formats.arrays import DAMAGE, array_header, as_inputs
+from lamina.formats.arrays import array_header, as_inputs
 from lamina.formats.files import reading
 from lamina.formats.streams.pieces import Part, Stream, checked_weights, named
 
@@ -38,7 +38,7 @@ class NpyFile:
                 shape, in_columns, dtype = array_header(file, path.stat().st_size, str(path))
             except InputError:
                 raise
-            except DAMAGE as error:
+            except Exception as error:  # NumPy's parser of headers raises what it trips on
                 raise FileFormatError(
                     f"{path} expected a whole .npy file as NumPy writes it, got: "
                     f"{error or type(error).__name__}. Save or download it again."
