@@ -21,7 +21,7 @@ from lamina.functions.losses import Loss
 from lamina.functions.penalties import Penalty
 from lamina.layers.layer import Layer, Weights
 from lamina.placement import spread
-from lamina.training.batches import Block, Source, bucket, pad_rows
+from lamina.training.batches import Source, bucket, pad_rows
 from lamina.training.callbacks import Callback, Record
 from lamina.training.divergence import first_overflow
 from lamina.training.interrupt import interruptible
@@ -273,7 +273,7 @@ class Run:
         if pending is not None:
             self._report(*pending)
 
-    def _blocks(self, batch: int) -> Iterator[Block]:
+    def _blocks(self, batch: int) -> Iterator[Any]:
         """Yield the epoch's blocks; where the data cannot be read on, what was trained is kept."""
         try:
             yield from self.source.blocks(self.epoch, batch)

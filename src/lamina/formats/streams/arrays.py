@@ -38,7 +38,7 @@ class NpyFile:
                 shape, in_columns, dtype = array_header(file, path.stat().st_size, str(path))
             except InputError:
                 raise
-            except Exception as error:  # NumPy's header parser raises its own
+            except Exception as error:  # NumPy's parser of headers raises what it trips on
                 raise FileFormatError(
                     f"{path} expected a whole .npy file as NumPy writes it, got: "
                     f"{error or type(error).__name__}. Save or download it again."

@@ -12,7 +12,7 @@ import numpy as np
 from lamina.errors import FileFormatError, InputError
 from lamina.formats.files import reading
 from lamina.formats.streams.pieces import Part, Stream, checked_weights, named
-from lamina.formats.tables import check_column, check_header
+from lamina.formats.tables import _check_header, check_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +116,7 @@ class ParquetStream(Stream):
             with reading(path), path.open("rb") as opened:
                 file = pyarrow.parquet.ParquetFile(opened, metadata=self._metadata[path])
                 table = file.read_row_group(group, columns=columns, use_threads=False)
-        except (pyarrow.ArrowException, InputError) as error:  # InputError: a damaged page
+        except (pyarrow.ArrowException, InputError, ValueError) as error:  # a damaged page
             raise FileFormatError(
                 f"{self.place(piece)} expected a row group of Parquet, got: {error} Write or "
                 "download the file again."
@@ -173,5 +173,5 @@ def _metadata(path: Path) -> Any:
 def _names(path: Path, metadata: Any) -> list[str]:
     """Return the columns' names, without an index that had no name."""
     names = list(metadata.schema.to_arrow_schema().names)
-    check_header(path, names)
+    _check_header(path, names)
     return [name for name in names if not _UNNAMED_INDEX.fullmatch(name)]
