@@ -127,14 +127,14 @@ TRAININGS = (
     Training(
         "perceptron 784-256-128-10",
         "MLPClassifier",
-        {"hidden": (256, 128), "batch_size": 128, "max_epochs": 6},
+        {"hidden": (256, 128), "batch_size": 128, "max_epochs": 12},
         (784,),
-        25_600,
+        12_800,
     ),
     Training(
         "perceptron 784-1024-1024-10",
         "MLPClassifier",
-        {"hidden": (1024, 1024), "batch_size": 128, "max_epochs": 2},
+        {"hidden": (1024, 1024), "batch_size": 128, "max_epochs": 3},
         (784,),
         12_800,
     ),

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.errors import FileFormatError, InputError
@@ -286,6 +286,7 @@ def test_predictions_are_read_back(tmp_path, suffix):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=False, width=32), min_size=1, max_size=5))
 def test_float32_survives_csv(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("t") / "out.csv"

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def write_model(
     stored = dict(sorted(stored.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
     start = 0
     for name, array in stored.items():
-        code, place = _CODES[array.dtype.name], [start, start + array.nbytes]
+        code, place = _CODES[_name(array.dtype)], [start, start + array.nbytes]
         header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": place}
         start += array.nbytes
     encoded = json.dumps(header).encode()
@@ -166,6 +167,12 @@ def check_arrays(
             )
 
 
+@cache
+def _name(dtype: np.dtype) -> str:
+    """Return a dtype's name, which NumPy puts together anew each time: a tenth of a checkpoint."""
+    return dtype.name
+
+
 def _listed(word: str, names: list[str]) -> str:
     """Return ``"7 missing (a, b, c, d, e, …)"``, or ``""`` for none."""
     more = ", …" if len(names) > 5 else ""
@@ -177,7 +184,7 @@ def _storable(name: str, array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
     if not isinstance(name, str) or not name or name == "__metadata__":
         raise InputError(f"arrays expected names such as dense_0/W; got {name!r}.")
-    if array.dtype.name not in _CODES:
+    if _name(array.dtype) not in _CODES:
         raise InputError(
             f"{name} expected bool, whole numbers or floats of 16 to 64 bits; got {array.dtype}."
         )
@@ -196,7 +203,7 @@ def _digest(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> st
     """Return the SHA-256, in hexadecimal, of the texts and of the arrays, sorted by name."""
     sha256 = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
-        sha256.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        sha256.update(json.dumps([name, _name(array.dtype), array.shape]).encode())
         sha256.update(_bytes(_little_endian(array)))
     return sha256.hexdigest()
 
