@@ -60,7 +60,7 @@ class RaggedNet:
         """Return the estimator."""
         from lamina import RecurrentClassifier
 
-        model = RecurrentClassifier(hidden=(self.units,), bidirectional=True, **settings)
+        model = RecurrentClassifier(hidden=(self.units,), bidirectional=True, dropout=0, **settings)
         return _OnSequences(model)
 
     def lamina_weights(self, model: Any) -> Weights:
