@@ -58,11 +58,10 @@ class RaggedNet:
 
     def lamina(self, **settings: Any) -> Any:
         """Return the estimator."""
-        from lamina import NetworkClassifier, layers
+        from lamina import RecurrentClassifier
 
-        recurrent = layers.LSTM(self.units, bidirectional=True)
-        network = layers.Sequential([recurrent, layers.Dense(CLASSES)])
-        return _OnSequences(NetworkClassifier(network=network, **settings))
+        model = RecurrentClassifier(hidden=(self.units,), bidirectional=True, dropout=0, **settings)
+        return _OnSequences(model)
 
     def lamina_weights(self, model: Any) -> Weights:
         """Return both directions' weights, and the scores'."""

@@ -150,9 +150,7 @@ def _understood(
         return not subprocess.run(command, capture_output=True, check=False).returncode
 
     return {
-        name: flags
-        for name, flags in sets.items()
-        if _sources(name) == SOURCES or compiles(flags)
+        name: flags for name, flags in sets.items() if _sources(name) == SOURCES or compiles(flags)
     }
 
 

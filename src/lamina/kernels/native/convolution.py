@@ -107,8 +107,10 @@ def convolution(
 ) -> Float[Array, "n h2 w2 k"]:
     """Return ``pool(σ(X ∗ W + b))``; see `lamina.kernels.convolution.convolution`."""
     if W.dtype == jnp.bfloat16 and geometry.groups > 1 and W.shape[3] < NARROW * geometry.groups:
-        X_wide, W_wide, b_wide = (a if a is None else a.astype(jnp.float32) for a in (X, W, b))
-        return convolution(X_wide, W_wide, b_wide, activation, geometry, pooling).astype(W.dtype)
+        b = None if b is None else b.astype(jnp.float32)
+        X, wide = X.astype(jnp.float32), W.astype(jnp.float32)
+        A = convolution(X, wide, b, activation, geometry, pooling)
+        return A.astype(W.dtype)
     sigma = ACTIVATIONS[activation]
     pads = geometry.pads((X.shape[1], X.shape[2]), (W.shape[0], W.shape[1]))
     inside = activation in INSIDE
