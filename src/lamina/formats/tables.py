@@ -160,7 +160,7 @@ def _check_rows(path: Path, suffix: str) -> str:
                     continue  # a blank line
                 if header is None:
                     header = row
-                    _check_header(path, header)
+                    check_header(path, header)
                 elif len(row) != len(header):
                     raise FileFormatError(
                         f"{path} expected {len(header)} cells in every row, as in its header, got "
@@ -213,7 +213,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         content = path.read_bytes()
     try:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
-        _check_header(path, file.schema_arrow.names)
+        check_header(path, file.schema_arrow.names)
         cells = 8 * file.metadata.num_rows * file.metadata.num_columns
         check_expansion(path, cells, len(content), "If its data are yours, write them as CSV.")
         frame = file.read().to_pandas()
@@ -227,7 +227,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame.reset_index(drop=not named).rename(columns=str)
 
 
-def _check_header(path: Path, names: list[str]) -> None:
+def check_header(path: Path, names: list[str]) -> None:
     """Raise unless a table's columns have names of their own, and are not too many."""
     if len(names) > _MOST_COLUMNS:
         raise FileFormatError(

@@ -12,7 +12,7 @@ import numpy as np
 from lamina.errors import FileFormatError, InputError
 from lamina.formats.files import reading
 from lamina.formats.streams.pieces import Part, Stream, checked_weights, named
-from lamina.formats.tables import _check_header, check_column
+from lamina.formats.tables import check_column, check_header
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,5 +173,5 @@ def _metadata(path: Path) -> Any:
 def _names(path: Path, metadata: Any) -> list[str]:
     """Return the columns' names, without an index that had no name."""
     names = list(metadata.schema.to_arrow_schema().names)
-    _check_header(path, names)
+    check_header(path, names)
     return [name for name in names if not _UNNAMED_INDEX.fullmatch(name)]
