@@ -178,6 +178,8 @@ def test_two_layers_by_hand():
     assert_allclose(found["dense_0"].dA, [[3 * d, 5 * d]])
     assert_allclose(found["dense_0"].gradients["W"], [[6 * d, 0], [3 * d, 0]])
     assert_allclose(found["dense_0"].dX, [[3 * d, 6 * d]])
+    assert repr(found).startswith("loss ")
+    assert "\ndense_1\n    Y = X W  (1×1, norm 12)\n    dW = Xᵀ dY  (2×1" in repr(found)
 
 
 def test_an_estimator_is_looked_at_as_it_trained():

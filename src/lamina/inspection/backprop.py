@@ -69,6 +69,14 @@ class LayerTrace:
             return None
         return norm(self.dX) / max(norm(self.dA), 1e-300)
 
+    def __repr__(self) -> str:
+        """Return the path and, on a line each, the products behind it: what shape, how large."""
+        lines = []
+        for product in self.products:
+            shape = "×".join(map(str, product.value.shape))
+            lines.append(f"{product}  ({shape}, norm {norm(product.value):.3g})")
+        return "\n    ".join([self.path, *lines])
+
 
 @dataclass(frozen=True, eq=False)
 class Trace:
@@ -95,6 +103,10 @@ class Trace:
     def __getitem__(self, path: str) -> LayerTrace:
         """Return the layer at a path."""
         return next(layer for layer in self.layers if layer.path == path)
+
+    def __repr__(self) -> str:
+        """Return the loss and the layers, from the last to the first, with their products."""
+        return "\n".join([f"loss {self.loss:.4g}", *map(repr, self.layers)])
 
 
 class Trained(Protocol):
