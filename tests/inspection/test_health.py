@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina import LinearClassifier, MLPClassifier, NetworkClassifier, RatingFactorization
+from lamina import (
+    LinearClassifier,
+    MLPClassifier,
+    MLPRegressor,
+    NetworkClassifier,
+    RatingFactorization,
+)
 from lamina.errors import InputError
 from lamina.inspection import health
 from lamina.inspection.data_checks import relation
@@ -248,6 +254,14 @@ def test_codes_have_no_scale_and_no_gradient_by_the_input():
 
 
 # Bad input
+
+
+def test_a_few_rows_and_targets_that_do_not_vary_tell_nothing():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    regressor = MLPRegressor(hidden=(8,), random_state=0, max_epochs=100, verbose=0)
+    regressor.fit(X, X[:, 0])
+    for rows in (X, X[:1]):
+        assert health(regressor, rows, np.ones(len(rows))).verdicts == ()
 
 
 def test_bad_input_is_told(model):

@@ -112,7 +112,8 @@ def collapse(evidence: Evidence) -> Iterator[Verdict]:
                 remedy,
             )
     elif evidence.loss.target == "values":
-        spread = float(data.scores.std(axis=0).max() / max(float(data.y.std(axis=0).max()), 1e-300))
+        true = float(data.y.std(axis=0).max())
+        spread = float(data.scores.std(axis=0).max()) / true if true else 1.0
         if spread < LEAST_SPREAD:
             yield Verdict(
                 "class collapse",

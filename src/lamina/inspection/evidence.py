@@ -24,6 +24,8 @@ MOST_ROWS = 2048
 TRACED_ROWS, FEWEST_TRACED = 256, 16
 QUICKLY = {"xla_backend_optimization_level": "0"}
 """XLA's options for programs that run once: compiled in a third of the time."""
+FEWEST_ROWS = 16
+"""Of data, before anything is said of what units do and of how much is explained."""
 TRACED_NUMBERS = 1 << 23
 """About how many numbers the widest layer of a backward pass may hold."""
 
@@ -57,6 +59,11 @@ class Data:
     def loss(self) -> float:
         """The mean loss."""
         return float(self.losses.mean())
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few rows to tell a unit's or a model's rule from chance."""
+        return len(self.losses) < FEWEST_ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +117,7 @@ class Evidence:
     def guess(self) -> float | None:
         """The mean loss of guessing: of the data shown, else of balanced classes or unit values."""
         if self.data is not None:
-            return self.data.guess
+            return self.data.guess or None  # targets that do not vary are guessed without a loss
         if self.loss.target == "codes":
             return math.log(self.outputs)
         shape = (1,) if self.loss.target == "classes" else (1, self.outputs)

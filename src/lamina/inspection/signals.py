@@ -129,8 +129,11 @@ def signals(trace: Trace) -> list[Signal]:
 
 
 def hidden(evidence: Evidence) -> list[Signal]:
-    """Return the signals of all layers that shape it, but those of the scores."""
-    if evidence.data is None:
+    """Return the signals of all layers that shape it, but those of the scores.
+
+    None for a handful of rows: a unit that is 0 for each of them may well live.
+    """
+    if evidence.data is None or evidence.data.few:
         return []
     found = signals(evidence.data.trace)
     return [each for each in found if each.trace.weights or each.activation][:-1]

@@ -142,11 +142,11 @@ def explained(evidence: Evidence) -> Explained | None:
     of_classes = evidence.loss.target == "classes"
     name = "accuracy" if of_classes else "loss"
     train, held_out = history.get(name), history.get(f"val_{name}")
-    if not train:
+    if not train or (not of_classes and evidence.guess is None):
         return None
     if held_out and len(held_out) == len(train) and not evidence.stopped_early:
         return Explained(_share(evidence, train[-1]), _share(evidence, held_out[-1]))
-    if data is None:
+    if data is None or data.few:
         return None
     rows = data.scores.argmax(axis=1) == data.y if of_classes else data.losses
     value, error = float(np.mean(rows)), float(np.std(rows)) / len(rows) ** 0.5
@@ -159,7 +159,7 @@ def _share(evidence: Evidence, value: float) -> float:
     if evidence.loss.target == "classes":
         chance = 1 / evidence.outputs
         return (value - chance) / (1 - chance)
-    return 1 - value / max(evidence.guess or 1.0, 1e-300)
+    return 1 - value / (evidence.guess or 1.0)
 
 
 def _epoch(evidence: Evidence) -> int:
