@@ -31,7 +31,7 @@ from lamina.formats.model_file import check_arrays, read_model, write_model
 from lamina.formats.zeros import packed, unpacked
 from lamina.functions.losses import LOSSES, Loss
 from lamina.layers.document import from_document, to_document
-from lamina.layers.layer import Layer
+from lamina.layers.layer import Layer, by_path
 from lamina.models.backbone import Backbone
 from lamina.training.watch import checked
 
@@ -187,13 +187,9 @@ def _check_fits_together(estimator: NetworkEstimator, input_shape: tuple[int, ..
         raise FileFormatError(f"the loss expected targets of kind {estimator._target}")
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict[str, Any]) -> dict[str, Any]:
     """Return nested arrays by path: ``{"dense_0/W": …}``."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        flat |= flatten(value, f"{path}/") if isinstance(value, dict) else {path: value}
-    return flat
+    return dict(by_path(tree))
 
 
 def unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:

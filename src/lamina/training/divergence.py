@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lamina.functions.losses import Loss
 from lamina.layers.half_precision import HalfPrecision
-from lamina.layers.layer import PREDICTING, Layer
+from lamina.layers.layer import PREDICTING, Layer, by_path
 from lamina.layers.sequential import Sequential
 
 
@@ -35,7 +35,7 @@ def first_overflow(
     """
     if not _finite(X):
         return "the input X"
-    for path, matrix in _by_path(weights):
+    for path, matrix in by_path(weights):
         if not _finite(matrix):
             return f"the weights {path}"
     if isinstance(network, Sequential | HalfPrecision):
@@ -49,17 +49,12 @@ def first_overflow(
     value, gradients = jax.value_and_grad(mean_loss)(weights)
     if not jnp.isfinite(value):
         return "the loss"
-    for path, gradient in reversed(_by_path(gradients)):  # the backward pass starts at the end
+    for path, gradient in reversed(list(by_path(gradients))):  # the backward pass starts at the end
         if not jnp.isfinite(jnp.sum(gradient * gradient)):
             return f"the gradient of {path}"
-    longest = max(_by_path(gradients), key=lambda row: float(jnp.max(jnp.abs(row[1]))))
+    longest = max(by_path(gradients), key=lambda row: float(jnp.max(jnp.abs(row[1]))))
     return f"the step of {longest[0]}"
 
 
 def _finite(tree: Any) -> bool:
     return all(bool(jnp.all(jnp.isfinite(part))) for part in jax.tree.leaves(tree))
-
-
-def _by_path(tree: Any) -> list[tuple[str, Any]]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return [("/".join(str(part.key) for part in path), leaf) for path, leaf in leaves]

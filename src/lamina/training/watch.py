@@ -7,13 +7,14 @@ watching compiles nothing and changes nothing of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from lamina.errors import InputError, check_number
+from lamina.layers.layer import by_path
 from lamina.training.callbacks import Callback, Record
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Watch(Callback):
 
     def on_start(self, run: Run) -> None:
         """Make room for every matrix, in the order of the network."""
-        for path, W in _by_path(run.state.weights):
+        for path, W in by_path(run.state.weights):
             if np.ndim(W) > 1:
                 empty = {figure: [] for figure in FIGURES}
                 self.watched["matrices"].setdefault(path, empty)
@@ -81,7 +82,7 @@ class Watch(Callback):
         norms = np.asarray(stepped.gradient_norms).tolist()
         gradients = jax.tree.unflatten(jax.tree.structure(run.state.weights), norms)
         before, after, gradients = (
-            dict(_by_path(tree)) for tree in (run.state.weights, stepped.weights, gradients)
+            dict(by_path(tree)) for tree in (run.state.weights, stepped.weights, gradients)
         )
         self.watched["epoch"].append(run.epoch)
         self.watched["learning_rate"].append(rate)
@@ -120,11 +121,3 @@ def checked(watched: Any) -> dict[str, Any]:
 
 def _norm(W: np.ndarray) -> float:
     return float(np.linalg.norm(W))
-
-
-def _by_path(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, part in tree.items():
-        if isinstance(part, dict):
-            yield from _by_path(part, f"{prefix}{name}/")
-        else:
-            yield prefix + name, part
