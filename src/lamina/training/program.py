@@ -167,14 +167,7 @@ class Parts(NamedTuple):
         """Return the state after one gradient step; if it is not finite, the state before it."""
         stepped = self.step(state, settings, rate, batch, guarded=True)
         farthest = rate * stepped.totals[-1]
-        computed = (
-            stepped.weights,
-            stepped.statistics,
-            stepped.optimizer,
-            stepped.totals,
-            farthest,
-        )
-        finite = state.finite & _is_finite(computed)
+        finite = state.finite & _is_finite((_computed(stepped), farthest))
 
         def chosen(new, old):
             return old if new is old else jax.lax.select(finite, new, old)
@@ -204,9 +197,14 @@ def _norms(gradients: Any) -> Any:
     return jnp.sqrt(jnp.array([jnp.vdot(g, g) for g in jax.tree.leaves(gradients)]))
 
 
-def _is_finite(computed: Any) -> Any:
+def _computed(state: TrainingState) -> tuple[Any, ...]:
+    """Return all that a step computes."""
+    return state.weights, state.statistics, state.optimizer, state.totals
+
+
+def _is_finite(tree: Any) -> Any:
     """Return whether all numbers of a tree are finite."""
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(computed)]))
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(tree)]))
 
 
 @lru_cache(KEPT_PROGRAMS)
@@ -253,8 +251,7 @@ def training_program(
                 lambda carry: (carry[0] + 1, kept(step(*carry))),
                 (jnp.int32(0), state),
             )
-            computed = (state.weights, state.statistics, state.optimizer, state.totals)
-            state = replace(state, finite=state.finite & _is_finite(computed))
+            state = replace(state, finite=state.finite & _is_finite(_computed(state)))
         return state, whole(jnp.append(state.totals, state.finite))
 
     return _compiled(run, network, donate_argnums=0 if guarded else ())
