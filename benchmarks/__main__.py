@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import descent, factorization, memory, networks, prediction, startup, streaming
+from benchmarks import (
+    descent,
+    factorization,
+    features,
+    memory,
+    networks,
+    prediction,
+    startup,
+    streaming,
+)
 from benchmarks.case import Case, Options
 from benchmarks.interleave import apart
 from benchmarks.machine import Neighbours, machine
@@ -25,6 +34,7 @@ CASES: dict[str, Case] = {
             *memory.CASES,
             prediction.CASE,
             descent.CASE,
+            features.CASE,
             *factorization.CASES,
             streaming.CASE,
         ),

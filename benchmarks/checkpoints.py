@@ -127,7 +127,7 @@ TRAININGS = (
     Training(
         "perceptron 784-256-128-10",
         "MLPClassifier",
-        {"hidden": (256, 128), "batch_size": 128, "max_epochs": 12},
+        {"hidden": (256, 128), "batch_size": 128, "max_epochs": 40},
         (784,),
         12_800,
     ),

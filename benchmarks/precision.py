@@ -1,8 +1,10 @@
-"""Accuracy in bfloat16 beside float32: three networks on Fashion-MNIST, each from several seeds.
+"""Accuracy by whose kernels, and in which precision: networks on Fashion-MNIST from several seeds.
 
-``python -m benchmarks.precision --data DIR``. On a processor without a bfloat16 unit Lamina
-computes in float32 (`lamina.training.precision`); here the products are taken in bfloat16
-nevertheless, which is slow, and the figures are those of a device that has one.
+``python -m benchmarks.precision --data DIR`` trains each with XLA's kernels and with the native
+ones, in float32 and in bfloat16. On a processor without a bfloat16 unit Lamina computes in float32
+(`lamina.training.precision`); here the products are taken in bfloat16 nevertheless, by XLA, and by
+the native kernels with AMX's tiles emulated (``python native/build.py --emulate-tiles --into
+build/emulated``): slow, and the figures are those of a device that has one.
 """
 
 from __future__ import annotations
@@ -17,49 +19,79 @@ from unittest.mock import patch
 
 import numpy as np
 
+from benchmarks.interleave import apart
+
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("MLPClassifier", {"hidden": (128, 64), "max_epochs": 10}),
     "conv": ("ConvClassifier", {"filters": (8, 16), "depth": 1, "hidden": (32,), "max_epochs": 4}),
-    "recurrent": ("RecurrentClassifier", {"hidden": (48,), "cell": "gru", "max_epochs": 6}),
+    "GRU": ("RecurrentClassifier", {"hidden": (48,), "cell": "gru", "max_epochs": 6}),
+    "LSTM": ("RecurrentClassifier", {"hidden": (64,), "bidirectional": False, "max_epochs": 6}),
 }
 """The networks: which estimator, and its settings."""
 
-PRECISIONS = ("float32", "bfloat16")
+WAYS = {
+    "XLA float32": ("xla", "float32"),
+    "native float32": ("native", "float32"),
+    "XLA bfloat16": ("xla", "bfloat16"),
+    "native bfloat16": ("native", "bfloat16"),
+}
+"""Whose kernels, by ``LAMINA_KERNELS``, and the precision; all are compared with the first."""
+
+EMULATED = Path(__file__).parents[1] / "build" / "emulated" / "emulated.so"
 
 
-def accuracy(kind: str, precision: str, seed: int, train: Any, test: Any) -> float:
-    """Return the share of test images that a network trained in this precision gets right."""
+def accuracies(kind: str, way: str, folder: Path, rows: int, seeds: int) -> list[float]:
+    """Return the test images, in %, that a network trained so gets right, for each seed.
+
+    To be called in a process of its own: what a program was traced with stays in it.
+    """
+    os.environ["LAMINA_KERNELS"], precision = WAYS[way]
     import lamina
+    from lamina.formats.idx import read_idx
+    from lamina.kernels.native import library
 
+    shape = {"dense": (784,), "conv": (28, 28, 1)}.get(kind, (28, 28))
+    train, test = (read_idx(folder / "fashion-mnist", part) for part in ("train", "test"))
+    X, X_test = (
+        (part.X / np.float32(255)).reshape(-1, *shape).astype(np.float32) for part in (train, test)
+    )
+    if precision == "bfloat16" and library.is_active() and not library.is_active_in_half():
+        emulated = library._Found(library._load(EMULATED), "emulated", "emulated")
+        library._found_half = lambda: emulated
     name, settings = SETTINGS[kind]
+    settings = settings | {"precision": precision, "verbose": 0}
     with patch("lamina.training.precision.has_bfloat16", lambda: True):
-        network = getattr(lamina, name)(**settings, precision=precision, random_state=seed)
-        return float(network.fit(*train).score(*test))
+        return [
+            100
+            * getattr(lamina, name)(**settings, random_state=seed)
+            .fit(X[:rows], train.y[:rows])
+            .score(X_test, test.y)
+            for seed in range(seeds)
+        ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train every network in both precisions and print a table."""
-    from lamina.formats.idx import read_idx
-
+    """Train every network in every way and print a table."""
     chosen = parser().parse_args(arguments)
-    parts = (read_idx(chosen.data / "fashion-mnist", part) for part in ("train", "test"))
-    train, test = ((part.X[..., 0] / np.float32(255), np.asarray(part.y)) for part in parts)
-    train = train[0][: chosen.rows], train[1][: chosen.rows]
-    print(f"{chosen.rows:,} rows to train on, {len(test[0]):,} to test on, {chosen.seeds} seeds\n")
-    print("| network | float32, % | bfloat16, % | difference, points | its standard error |")
-    print("|---|---:|---:|---:|---:|")
+    print(
+        f"{chosen.rows:,} rows to train on, {chosen.seeds} seeds; accuracy on the test part in %,"
+    )
+    print(f"and the difference from {next(iter(WAYS))} in points with its standard error\n")
+    print("|", " | ".join(("network", *WAYS)), "|")
+    print("|---" + "|---:" * len(WAYS) + "|")
     for kind in chosen.only.split(","):
-        flat = {"dense": (-1, 784), "conv": (-1, 28, 28, 1), "recurrent": (-1, 28, 28)}[kind]
-        shaped = [(X.reshape(flat), y) for X, y in (train, test)]
-        found = [
-            [100 * accuracy(kind, precision, seed, *shaped) for precision in PRECISIONS]
-            for seed in range(chosen.seeds)
-        ]
-        full, half = zip(*found, strict=True)
-        apart = [b - a for a, b in found]
-        error = stdev(apart) / len(apart) ** 0.5 if len(apart) > 1 else float("nan")
-        figures = (f"{mean(full):.2f}", f"{mean(half):.2f}", f"{mean(apart):+.2f}", f"{error:.2f}")
-        print(f"| {kind} | {' | '.join(figures)} |", flush=True)
+        first, *others = (
+            apart(accuracies, kind, way, chosen.data, chosen.rows, chosen.seeds) for way in WAYS
+        )
+        cells = [f"{mean(first):.2f}", *(compared(other, first) for other in others)]
+        print("|", " | ".join((kind, *cells)), "|", flush=True)
+
+
+def compared(figures: list[float], first: list[float]) -> str:
+    """Return a cell: the mean, the mean difference from the first way, its standard error."""
+    apart = [b - a for a, b in zip(first, figures, strict=True)]
+    error = stdev(apart) / len(apart) ** 0.5 if len(apart) > 1 else float("nan")
+    return f"{mean(figures):.2f} ({mean(apart):+.2f} ± {error:.2f})"
 
 
 def parser() -> argparse.ArgumentParser:

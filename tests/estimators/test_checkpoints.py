@@ -17,6 +17,7 @@ from numpy.testing import assert_array_equal
 
 from lamina import CharacterModel, Checkpoint, MLPClassifier, load
 from lamina.errors import FileFormatError, InputError
+from lamina.formats.checkpoints import CheckpointFolder
 from lamina.formats.model_file import write_model
 from lamina.training.callbacks import Callback, EarlyStopping, MetricsFile
 
@@ -74,6 +75,15 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(tmp_path):
         assert time.monotonic() < until
     assert kept == ["step-0000000256"]
     same(MLPClassifier(**settings).fit(X, Y), through)
+
+
+def test_two_runs_are_not_kept_in_one_folder(whole, tmp_path):
+    other, kept = CheckpointFolder(Checkpoint(tmp_path)), {**SETTINGS, "checkpoint": tmp_path}
+    other.hold()
+    with pytest.raises(InputError, match="expected one run at a time, got another"):
+        MLPClassifier(**kept).fit(X, Y)
+    other.release()
+    same(MLPClassifier(**kept).fit(X, Y), whole)
 
 
 def test_a_finished_run_is_not_gone_through_again(whole, tmp_path):

@@ -510,9 +510,10 @@ class NetworkEstimator(Estimator):
             watchers.append(EarlyStopping(self.early_stopping))
         if self.schedule == PLATEAU and not partial:
             watchers.append(ReduceOnPlateau())
-        if self.verbose and on_a_terminal():
-            watchers.append(ProgressBar())
-        return watchers
+        return watchers + self._progress()
+
+    def _progress(self) -> list[Callback]:
+        return [ProgressBar()] if self.verbose and on_a_terminal() else []
 
     def _run(self, run: Run) -> None:
         """Train, and keep what there is however it ends."""
@@ -652,7 +653,8 @@ class NetworkEstimator(Estimator):
                 source = other._source(X, y, None, descent, seed=0)
                 usual = int(np.clip(-(-TUNING_STEPS // source.steps_per_epoch), 3, 50))
                 epochs = usual if epochs is None else epochs
-                other._run(Run(other._objective(), descent, state, source, epochs))
+                shown = self._progress()
+                other._run(Run(other._objective(), descent, state, source, epochs, callbacks=shown))
         return other
 
     def compressed(self, X, y, budget: float = 0.25, method: str = AUTO, epochs: int | None = None):

@@ -65,13 +65,15 @@ class Resumption:
         Raises
         ------
         InputError
-            If what was found is another run's, told by its settings and its data.
+            If what was found is another run's, told by its settings and its data, or another run is
+            being kept there.
         """
         self.folder.identity = {**_identity(estimator), "seed": seed, "data": _digest(data)}
         if self.found is not None:
             document, arrays = self.found
             self.folder.check_same(self.folder.identity, document)
             resume(run, document, arrays)
+        self.folder.hold()
         run.recorder = self.folder
 
 

@@ -7,9 +7,13 @@ is a run as it stood at some step. Files are written while training goes on.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,24 +94,40 @@ class CheckpointFolder:
         self.settings, self.folder = settings, Path(settings.folder)
         self.identity: dict[str, Any] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._writing: Future[None] | None = None
+        self._writing: deque[Future[None]] = deque()
         self._step, self._time = 0, time.monotonic()
         self._kept: tuple[int, int, bool] | None = None
         self._told = False
         self._best: dict[str, Any] = {}
+        self._let_go: Callable[[], Any] = lambda: None
         if is_first_process():
             self._probe()
 
     def _probe(self) -> None:
-        """Make the folder, and find out now whether it can be written to; clear what was cut."""
-        probe = self.folder / ".probe.part"
+        """Make the folder, and find out now whether it can be written to."""
+        probe = self.folder / f".probe-{os.getpid()}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe.touch()
-            for draft in self.folder.glob(".*.part"):
-                draft.unlink(missing_ok=True)
+            probe.unlink()
         except OSError as error:
             raise unwritable(self.folder, error) from error
+
+    def hold(self) -> None:
+        """Keep other processes out until the run or this process ends; clear what one left half.
+
+        Raises
+        ------
+        InputError
+            If a run that is under way is kept there.
+        """
+        if not is_first_process():
+            return
+        if (descriptor := _locked(self.folder)) is not None:
+            self._let_go = weakref.finalize(self, os.close, descriptor)
+        for draft in self.folder.glob(".*.part"):
+            with suppress(OSError):
+                draft.unlink()
 
     def steps(self) -> list[int]:
         """Return the steps at which there are checkpoints, newest first."""
@@ -158,7 +178,7 @@ class CheckpointFolder:
     def after_block(self, run: Run) -> None:
         """Keep the run if so many steps or seconds have passed, and the last file is written."""
         every, seconds = self.settings.every_steps, self.settings.every_seconds
-        if self._writing is not None and not self._writing.done():
+        if self._writing and not self._writing[-1].done():
             return
         late = seconds is not None and time.monotonic() - self._time >= seconds
         if not late and (every is None or run.steps_taken - self._step < every):
@@ -179,10 +199,15 @@ class CheckpointFolder:
 
     def at_end(self, run: Run) -> None:
         """Keep the run unless it is kept as it stands, and wait for it."""
-        self._finish()
+        self._finish(0)
         if self._kept != _moment(run):
             self._keep(run)
-            self._finish()
+            self._finish(0)
+
+    def release(self) -> None:
+        """Wait for the last file, and let other processes in."""
+        self._finish(0)
+        self._let_go()
 
     def _keep(self, run: Run) -> None:
         if not is_first_process():
@@ -190,24 +215,24 @@ class CheckpointFolder:
         document, arrays = snapshot(run)
         if not arrays["state/finite"]:
             return  # the loop is about to find that out and to end the run
-        self._finish()
+        self._finish(1)
         self._step, self._time = document["step"], time.monotonic()
         self._kept = _moment(run)
         document |= {"kind": "checkpoint", "identity": self.identity, "best": dict(self._best)}
-        self._writing = self._writer.submit(self._write, document, arrays)
+        self._writing.append(self._writer.submit(self._write, document, arrays))
 
-    def _finish(self) -> None:
-        """Wait for the last file; where it could not be written, say so once and go on."""
-        if self._writing is None:
-            return
-        try:
-            self._writing.result()
-            self._told = False
-        except InputError as error:
-            if not self._told:
-                warnings.warn(f"No checkpoint was written: {error} Training goes on.", stacklevel=2)
-            self._kept, self._told = None, True
-        self._writing = None
+    def _finish(self, left: int) -> None:
+        """Wait until so many files are left to write; where one could not be, say so once."""
+        while len(self._writing) > left:
+            try:
+                self._writing.popleft().result()
+                self._told = False
+            except InputError as error:
+                if not self._told:
+                    warnings.warn(
+                        f"No checkpoint was written: {error} Training goes on.", stacklevel=2
+                    )
+                self._kept, self._told = None, True
 
     def _write(self, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Write a checkpoint, then remove older ones; newer ones could not be read, nor count."""
@@ -220,6 +245,26 @@ class CheckpointFolder:
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:010}.safetensors"
+
+
+def _locked(folder: Path) -> int | None:
+    """Return a descriptor of a folder, locked; None where the system knows no such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise InputError(
+                f"{folder} expected one run at a time, got another that is under way and kept "
+                "there. Wait for its end or name another folder."
+            ) from None
+        return None
+    return descriptor
 
 
 def _check_document(path: Path, document: dict[str, Any]) -> None:

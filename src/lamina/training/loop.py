@@ -125,6 +125,10 @@ class Recorder(Protocol):
         """Keep the run as it was left, and wait until that is done."""
         ...
 
+    def release(self) -> None:
+        """Do no more: however the run has ended, this comes last."""
+        ...
+
 
 class Run:
     """One training run; callbacks are given it.
@@ -242,6 +246,8 @@ class Run:
         finally:
             for callback in started:
                 callback.on_end(self)
+            if self.recorder is not None:
+                self.recorder.release()
         if self.interrupted:
             remedy = "" if self.recorder is None else f" {self.recorder.remedy}"
             warnings.warn(

@@ -93,7 +93,6 @@ def compress(
     def told(row: Compressed) -> None:
         show.line(row.method, f"{row.numbers:,} numbers: {row.metric} {row.figure:.4f}")
 
-    estimator.verbose = 0
     found = compressed(
         estimator, dataset.X, dataset.y, _budgets(budget, sweep), method, epochs, told
     )
