@@ -66,6 +66,11 @@ clean:
 	@$(PIP) --editable '.[test,oracles]'
 	@touch $@
 
+# All of the above in one go, as CI does.
+.venv/.all: .venv/bin/python pyproject.toml
+	@$(PIP) --editable '.[test,lint,oracles]'
+	@touch .venv/.demo .venv/.test .venv/.lint .venv/.oracles $@
+
 .venv/.wheel: .venv/bin/python
 	$(BIN)/python -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check auditwheel==6.8.2
