@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lamina.cli import show, training
+from lamina.cache import use_compilation_cache
+from lamina.cli import families, show, training
+from lamina.cli.options import words
 from lamina.errors import InputError, check_choice, check_number, did_you_mean
 from lamina.estimators.factorization import USERS_AT_ONCE, Factorization
 from lamina.estimators.iterations import progress_bar
@@ -23,9 +25,6 @@ from lamina.formats.tables import table_suffix
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MODELS = {"ratings": "RatingFactorization", "implicit": "ImplicitFactorization"}
-"""Estimators by the name of their family."""
 
 NAMES_COMPARED = 20_000
 """So many users' names are looked through for one like a name that is not known."""
@@ -58,7 +57,7 @@ def check_taken(name: str, settings: dict[str, Any]) -> None:
 
 
 def columns_named(
-    columns: Sequence[str] | None, user: str | None, item: str | None, value: str | None
+    columns: str | None, user: str | None, item: str | None, value: str | None
 ) -> tuple[str, ...] | None:
     """Return the columns as ``--columns``, or ``--user``, ``--item`` and ``--value``, name them."""
     given = {"--user": user, "--item": item, "--value": value}
@@ -66,10 +65,10 @@ def columns_named(
     if columns is not None:
         if told:
             raise InputError(
-                f"{told[0]} expected no --columns beside it, got {','.join(columns)}. "
+                f"{told[0]} expected no --columns beside it, got {columns}. "
                 "Name columns in one way."
             )
-        return tuple(columns)
+        return words(columns)
     if not told:
         return None
     if user is None or item is None:
@@ -82,12 +81,11 @@ def columns_named(
 def fit(
     files: Sequence[str],
     name: str,
-    columns: tuple[str, ...] | None,
     settings: dict[str, Any],
+    of_pairs: dict[str, Any],
     path: Path,
     test: str | None,
     test_fraction: float,
-    seed: int,
 ) -> None:
     """Measure a model on held-out interactions, fit it on all of them, and save it.
 
@@ -99,21 +97,23 @@ def fit(
     files : sequence of str
         One file, or several with the same columns.
     name : str
-        A key of `MODELS`.
-    columns : tuple of str or None
-        The file's columns.
+        Of a family of `families.FACTORIZATIONS`.
     settings : dict
-        Of the estimator.
+        Of any estimator.
+    of_pairs : dict
+        What `lamina fit` asks of users and items alone: columns, and more settings.
     path : Path
         Where to save it.
     test : str or None
         A file to measure on.
     test_fraction : float
         What share of each user's interactions to hold out where there is none; 0 for no test.
-    seed : int
-        Of the split.
     """
+    names = ("columns", "user", "item", "value")
+    columns = columns_named(*(of_pairs[key] for key in names))
+    settings = settings | {key: of_pairs[key] for key in of_pairs if key not in names}
     check_taken(name, settings)
+    use_compilation_cache()
     frame: Any = read_all_pairs(files, columns)
     data = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     named = frame_columns(frame, columns)
@@ -128,7 +128,7 @@ def fit(
     settings = settings | {"columns": tuple(named)}
 
     def fitted(rows: Any) -> Any:
-        estimator = training.estimator_of(MODELS[name], settings)
+        estimator = families.estimator_of(families.FACTORIZATIONS[name], settings)
         estimator.fit(rows)
         return estimator
 
@@ -139,7 +139,11 @@ def fit(
         _report(estimator)
         show.line("test", headline(estimator, held_out))
     elif test_fraction:
-        split = hold_out(frame[named[0]].to_numpy(), fraction=test_fraction, random_state=seed)
+        split = hold_out(
+            frame[named[0]].to_numpy(),
+            fraction=test_fraction,
+            random_state=settings["random_state"],
+        )
         if not len(split.test):
             raise InputError(
                 f"--test-fraction expected to hold out interactions, got {test_fraction} of "
@@ -172,8 +176,8 @@ def _as_taken(frame: Any, named: Sequence[Any]) -> str:
                 "--columns USER,ITEM or USER,ITEM,VALUE.",
                 stacklevel=2,
             )
-    words = zip(("user", "item", "value"), named, strict=False)
-    return ", ".join(f"{what} {name}" for what, name in words)
+    kinds = zip(("user", "item", "value"), named, strict=False)
+    return ", ".join(f"{what} {name}" for what, name in kinds)
 
 
 def _merged(
