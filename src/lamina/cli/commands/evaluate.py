@@ -38,10 +38,10 @@ def evaluate(
     of_rows = {"target": target, "size": size, "skip_bad": skip_bad, "stream": stream, "png": png}
     of_rows |= {"series_id": series_id, "time": time}
     if isinstance(estimator, Factorization):
-        from lamina.cli import recommending
+        from lamina.cli import pairs
 
         refuse("a model of rows", "one of users and items", **of_rows)
-        recommending.evaluate(estimator, model, data, recommending.positions(at))
+        pairs.evaluate(estimator, model, data, pairs.positions(at))
         return
     refuse("a model of users and items", type(estimator).__name__, at=at)
     if type(estimator).__name__ == "Forecaster":

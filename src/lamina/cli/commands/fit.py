@@ -277,12 +277,12 @@ def fit(
         )  # fmt: skip
         return
     if model in FACTORIZATIONS:
-        from lamina.cli import recommending
+        from lamina.cli import pairs
 
         del of_rows["test"]
         others = of_rows | of_steps | {"generate_level": generate_level}
         refuse("a labelled data set", "users and items", **others)
-        recommending.fit(files, model, settings, of_pairs, path, test, test_fraction)
+        pairs.fit(files, model, settings, of_pairs, path, test, test_fraction)
         return
     refuse("--model ratings or implicit", model or "another", **of_pairs)
     if generate_level is not None:
