@@ -27,6 +27,7 @@ def test_what_does_not_fit_is_told(lamina, flowers_csv, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["none.csv", "--model", "transfer"], "--model expected one of linear, mlp, conv, lstm"),
         (["none.csv"], "Did you mean 'flowers.csv'"),
         (["flowers.csv"], "--target NAME"),
         (["flowers.csv", "--target", "species", "--hidden", "0"], "at least 1"),

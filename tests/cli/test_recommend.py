@@ -147,6 +147,7 @@ def test_evaluate_and_predict_ratings(models, lamina):
         ("evaluate m.safetensors u.data --at 10,x", "--at expected lengths of lists like"),
         ("evaluate m.safetensors u.data --target y", "--target expected a model of rows"),
         ("predict m.safetensors u.data --proba", "--proba expected a model of rows"),
+        ("evaluate m.safetensors u.data --stream", "--stream expected a model of rows"),
         ("generate m.safetensors", "expected a language model"),
         ("fit u.data --model ratings --columns user,item", "expected a column of ratings"),
         ("fit u.data --model ratings --user user", "both --user and --item"),

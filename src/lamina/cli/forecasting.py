@@ -2,55 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lamina.cli import show
+from lamina.cli import families, show, training
+from lamina.cli.options import words
 from lamina.errors import InputError, check_number
 from lamina.estimators.forecaster import Forecaster
-from lamina.formats.forecast_table import ForecastTable, read_forecast_table
-from lamina.formats.tables import write_predictions
+from lamina.formats.forecast_table import ALL, ForecastTable, read_forecast_table
 
 
 def fit(
-    table: ForecastTable, make: Callable[[], Any], test_fraction: float, train: Callable
-) -> Forecaster:
-    """Backtest on the table's last part, print how it went, and fit on all of it.
+    data: str,
+    forecast: str,
+    time: str | None,
+    exogenous: str | None,
+    test_fraction: float,
+    settings: dict[str, Any],
+    path: Path,
+) -> None:
+    """Backtest on a table's last part, print how it went, fit on all of it and save.
 
     Parameters
     ----------
-    table : ForecastTable
-        The series.
-    make : callable () -> Forecaster
-        Returns a new estimator, the same each time.
+    data, forecast, time, exogenous
+        As the options of `lamina fit`.
     test_fraction : float in [0, 1)
         The share of rows at the end to backtest on, at least two horizons; 0 for no backtest.
-    train : callable (estimator, series, exogenous)
-        Fits it.
+    settings : dict
+        Constructor parameters.
+    path : Path
+        Where to save.
     """
-    estimator = make()
-    _check_model(estimator)
-    series, exogenous = _series(table), table.exogenous
+    beside = ALL if exogenous == ALL else words(exogenous) or ()
+    table = read_forecast_table(data, words(forecast) or (), time, beside)
+
+    def untrained() -> Forecaster:
+        return families.estimator_of("Forecaster", settings)
+
+    def trained_on(rows: int) -> Forecaster:
+        estimator = untrained()
+        beside = None if table.exogenous is None else table.exogenous[:rows]
+        training.train(estimator, path, _series(table)[:rows], beside)
+        return estimator
+
+    _check_sizes(untrained())
     if test_fraction:
-        needed = estimator.window + estimator.horizon
-        start = len(table) - _last_part(len(table), estimator.horizon, test_fraction)
-        if start < needed:
-            raise InputError(
-                f"{table.source} expected {needed} rows to train on (window {estimator.window} + "
-                f"horizon {estimator.horizon}) before the {len(table) - start} to test on, got "
-                f"{len(table)} in all. Use a smaller --window or --horizon, or --test-fraction 0."
-            )
+        start = _start_of_test(untrained(), table, test_fraction)
         show.line("data", f"{table.source}: {start:,} rows to train on, {len(table) - start:,} not")
-        train(estimator, series[:start], None if exogenous is None else exogenous[:start])
-        _backtest(estimator, table, start)
-        estimator = make()
+        _backtest(trained_on(start), table, start)
+    estimator = trained_on(len(table))
     again = "again, with the same settings, " if test_fraction else ""
-    train(estimator, series, exogenous)
     show.line("fitted", f"{again}on all {len(table):,} rows, to be saved")
-    return estimator
+    training.report(estimator, f"{estimator.horizon_} steps of {', '.join(table.series.columns)}")
+    training.save(estimator, path)
+
+
+def _start_of_test(estimator: Forecaster, table: ForecastTable, fraction: float) -> int:
+    """Return the first row to test on, with enough before it to train on."""
+    needed = estimator.window + estimator.horizon
+    start = len(table) - _last_part(len(table), estimator.horizon, fraction)
+    if start < needed:
+        raise InputError(
+            f"{table.source} expected {needed} rows to train on (window {estimator.window} + "
+            f"horizon {estimator.horizon}) before the {len(table) - start} to test on, got "
+            f"{len(table)} in all. Use a smaller --window or --horizon, or --test-fraction 0."
+        )
+    return start
 
 
 def predict(estimator: Forecaster, data: str, out: Path | None, horizon: int | None = None) -> None:
@@ -80,15 +100,10 @@ def predict(estimator: Forecaster, data: str, out: Path | None, horizon: int | N
     made = made.reshape(len(made), -1)
     columns = {table.time_name: np.array(table.after(len(made)))}
     columns |= dict(zip(table.series.columns, made.T, strict=True))
-    if out is None:
-        import pandas as pd
-
-        print(pd.DataFrame(columns).to_csv(index=False), end="")
-        return
-    write_predictions(out, columns)
-    times = columns[table.time_name]
-    names = ", ".join(table.series.columns)
-    show.line("saved", f"{out}: {len(made):,} steps of {names}, from {times[0]} to {times[-1]}")
+    times, names = columns[table.time_name], ", ".join(table.series.columns)
+    show.predictions(
+        columns, out, f"{len(made):,} steps of {names}, from {times[0]} to {times[-1]}"
+    )
 
 
 def evaluate(estimator: Forecaster, model: Path, data: str, test_fraction: float = 0.2) -> None:
@@ -150,7 +165,7 @@ def _series(table: ForecastTable) -> Any:
     return table.series.iloc[:, 0] if table.series.shape[1] == 1 else table.series
 
 
-def _check_model(estimator: Forecaster) -> None:
+def _check_sizes(estimator: Forecaster) -> None:
     """Raise for impossible sizes before they are counted with."""
     for name in ("window", "horizon"):
         check_number(f"--{name}", getattr(estimator, name), at_least=1, whole=True)

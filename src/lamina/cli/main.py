@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lamina.cli import show
 from lamina.cli.commands import (
     compress,
     datasets,
@@ -74,7 +75,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    pass
+    show.warnings_as_lines()
 
 
 def main() -> None:

@@ -122,11 +122,12 @@ def labelled(
     *,
     target: str | None,
     size: str | None,
-    skip_bad: bool,
-    series_id: str | None,
-    time: str | None,
+    part: str = "test",
+    skip_bad: bool = False,
+    series_id: str | None = None,
+    time: str | None = None,
 ) -> Dataset:
-    """Return data with targets, read as the model takes them: the test part where there is one.
+    """Return data with targets, read as the model takes them.
 
     Parameters
     ----------
@@ -134,19 +135,26 @@ def labelled(
         A fitted model of rows.
     path : str
         The data.
+    part : {"test", "train"}
+        Which part of what has two.
     target, size, skip_bad, series_id, time
         As the options of these names; None is as in training.
     """
-    names = estimator.target_names_
     dataset = read_labelled(
         path,
-        target or (names[0] if names else None),
-        part="test" if has_test_part(path) else None,
+        target or target_of(estimator),
+        part=part if has_test_part(path) else None,
         size=size_for(estimator, path, size),
         skip_bad=skip_bad,
         reading=as_trained(estimator, path, series_id, time),
     )
     return as_model_takes(estimator, dataset)
+
+
+def target_of(estimator: Any) -> str | None:
+    """Return the name of the target that a model was trained on, if it has one."""
+    names = estimator.target_names_
+    return names[0] if names else None
 
 
 def treat_unknown(estimator: Any, unknown: str | None) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import Console
 
 MOST_CLASSES_SHOWN = 20
@@ -27,9 +26,14 @@ def warnings_as_lines() -> None:
     """Print warnings as one line each, without the source line that raised them."""
 
     def show(message, category, filename, lineno, file=None, line=None):
-        print(f"lamina: warning: {message}", file=sys.stderr)
+        warning(message)
 
     warnings.showwarning = show
+
+
+def warning(text: object) -> None:
+    """Print a warning as one line."""
+    print(f"lamina: warning: {text}", file=sys.stderr)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Any:
@@ -63,6 +67,19 @@ def file_size(path: str | Path) -> str:
     """Return a file's size in kB or MB."""
     size = Path(path).stat().st_size
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def predictions(columns: dict[str, Any], out: Path | None, what: str) -> None:
+    """Write columns as a table and say what it holds, or print them where no file is named."""
+    if out is None:
+        import pandas as pd
+
+        print(pd.DataFrame(columns).to_csv(index=False), end="")
+        return
+    from lamina.formats.tables import write_predictions
+
+    write_predictions(out, columns)
+    line("saved", f"{out}: {what}")
 
 
 def confusion_table(confusion: np.ndarray, names: Sequence[object]) -> Any:

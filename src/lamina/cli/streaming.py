@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lamina.cli import data as sources
-from lamina.cli import measure, show, training
+from lamina.cli import families, show, training
+from lamina.cli.options import refuse
 from lamina.errors import InputError, check_choice
 from lamina.formats.class_folders import has_test_part
 from lamina.formats.dataset import Dataset
@@ -22,7 +22,6 @@ FAMILIES = ("linear", "mlp", "conv")
 
 def fit(
     data: str,
-    models: dict[str, tuple[str, str | None]],
     model: str | None,
     task: str,
     test: str | None,
@@ -38,8 +37,6 @@ def fit(
     ----------
     data, model, task, test, test_fraction, validation
         As the options of `lamina fit`.
-    models : dict
-        Estimators' names by family, for classes and for values.
     settings : dict
         Constructor parameters.
     path : Path
@@ -49,19 +46,14 @@ def fit(
     """
     family = check_choice("--model, with --stream,", model or "mlp", FAMILIES)
     train, held_out = _train_and_test(data, test, test_fraction, settings["random_state"], options)
-    y: Any = train.sample.y
-    classify = sources.is_classification(y) if task == "auto" else task == "classify"
-    estimator = training.estimator_of(models[family][not classify], settings)  # type: ignore
+    estimator = families.estimator_for(family, task, train.sample.y, settings)
     estimator.encoder = encoder_for(train)  # type: ignore
     validate = None if validation is None else opened(validation, **options)
     show.line("data", f"{train.source}: {len(train):,} rows to train on, read from disk as needed")
     seen = len(train.sample.X)
     show.line("encoder", f"learned from {seen:,} rows" + (" drawn at random" * (seen < len(train))))
     training.train(estimator, path, train, validation_data=validate)
-    training.report(estimator, f"{len(estimator.classes_)} classes" if classify else "values")
-    if held_out is not None:
-        show.line("test", measure.headline(estimator, as_dataset(held_out)))
-    training.save(estimator, path)
+    training.report_and_save(estimator, None if held_out is None else as_dataset(held_out), path)
 
 
 def opened(path: str, part: str | None = None, **options: Any) -> Stream:
@@ -114,10 +106,9 @@ def notice(path: str, where: str = "--stream") -> None:
     how = f"{where} reads it piece by piece instead."
     if path.lower().endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz")):
         how = f"Written as Parquet it can be read piece by piece, with {where}."
-    print(
-        f"lamina: warning: {path} takes about {needed / 2**30:.1f} GiB of memory once it is read, "
-        f"{free / 2**30:.1f} GiB are free. {how}",
-        file=sys.stderr,
+    show.warning(
+        f"{path} takes about {needed / 2**30:.1f} GiB of memory once it is read, "
+        f"{free / 2**30:.1f} GiB are free. {how}"
     )
 
 
@@ -137,4 +128,4 @@ def _train_and_test(
 def refuse_others(options: dict[str, Any], but: Sequence[str] = ()) -> None:
     """Raise for an option that has no use beside ``--stream``."""
     given = {name: value for name, value in options.items() if name not in but}
-    training.refuse("rows read whole", "--stream", **given)
+    refuse("rows read whole", "--stream", **given)

@@ -1,109 +1,14 @@
-"""What `lamina fit` does with any model: make it, train it, tell what came of it, save it."""
+"""What `lamina fit` does with any model: train it, tell what came of it, save it."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from lamina.errors import DivergenceError, InputError
 
-CELLS = ("lstm", "gru", "rnn")
-"""Families of recurrent networks."""
-
 MOST_SHOWN = 16
 """So many matrices are listed by name."""
-
-
-def refuse(expected: str, got: str, **options: Any) -> None:
-    """Raise for the first option that was given: what is to be done has no use for it."""
-    for name, given in options.items():
-        if given is not None and given is not False and given != []:
-            raise InputError(
-                f"--{name.replace('_', '-')} expected {expected}, got {got}. Leave it out."
-            )
-
-
-def family_for(told: str | None, train: Any, shaped: bool) -> str:
-    """Return the family of the network: as told if it takes such data, else what is usual.
-
-    Parameters
-    ----------
-    told : str or None
-        ``--model``.
-    train : Dataset
-        What to train on.
-    shaped : bool
-        Whether ``--series-shape`` says that rows of numbers are series.
-    """
-    if shaped and train.kind in ("series", "text"):
-        refuse("rows of numbers", f"{train.kind} data", series_shape=shaped)
-    series = train.kind in ("series", "text") or shaped
-    if told is None:
-        return "lstm" if series else "mlp"
-    if series and told not in CELLS:
-        what = "texts" if train.kind == "text" else "series"
-        raise InputError(
-            f"--model expected one of {', '.join(CELLS)} for {what}, got {told!r}. "
-            f"{'Choose one of them.' if not shaped else 'Leave --series-shape out.'}"
-        )
-    if not series and told in CELLS:
-        remedies = {
-            "table": "For a row a step name --series-id and --time, for texts --text; for a series "
-            "a row, --series-shape STEPSxCHANNELS.",
-            "array": "Say what a row is: --series-shape STEPSxCHANNELS.",
-        }
-        remedy = remedies.get(train.kind, "Use --model conv.")
-        raise InputError(
-            f"--model {told} expected series or texts, got {train.source}, {train.kind} of "
-            f"{len(train):,} rows. {remedy}"
-        )
-    return told
-
-
-def encoder_of(train: Any, series_shape: Any, unknown: str | None) -> Any:
-    """Return the unfitted encoder for what is trained on; none where rows are told to be series.
-
-    Parameters
-    ----------
-    train : Dataset
-        What to train on.
-    series_shape : tuple or None
-        ``--series-shape``.
-    unknown : str or None
-        ``--unknown``, for texts.
-    """
-    from dataclasses import replace
-
-    from lamina.cli.data import rows_of_numbers
-    from lamina.errors import check_choice
-    from lamina.estimators.recurrent import WORDS
-    from lamina.formats.encoders import encoder_for
-
-    if unknown is not None and train.kind != "text":
-        refuse("texts, --text COLUMN", f"{train.kind} data", unknown=unknown)
-    if train.kind == "text":
-        unknown = check_choice("--unknown", unknown or WORDS.unknown, ("error", "replace"))
-        return replace(WORDS, reading=train.reading, unknown=unknown)
-    if series_shape is None:
-        return encoder_for(train)
-    rows_of_numbers(train, remedy="Leave it out: --drop NAME.")
-    return None
-
-
-def size_for_backbone(data: str, backbone: str | None) -> tuple[int, int] | None:
-    """Return the size to read a folder's images in, so that the backbone's crop fills its own."""
-    from lamina.estimators.backbones import find_backbone
-    from lamina.estimators.transfer import TransferClassifier
-    from lamina.formats.read import is_images
-
-    if not is_images(data):
-        return None
-    found = find_backbone(backbone or TransferClassifier.backbone)
-    if found.preprocessing is None:
-        return found.input_shape[:2] if len(found.input_shape) == 3 else None  # type: ignore
-    height, width = (round(s / (found.preprocessing.crop or 1)) for s in found.preprocessing.size)
-    return height, width
 
 
 def folder_of_the_run(checkpoint: Path | None, resume: Path | None) -> str | None:
@@ -155,24 +60,6 @@ def watchers(metrics: Path | None, watch: bool) -> list[Any] | None:
 
     asked = [MetricsFile(metrics)] if metrics is not None else []
     return [*asked, Watch()] if watch else asked or None
-
-
-def estimator_of(name: str, settings: dict[str, Any]) -> Any:
-    """Return the estimator of that name with the settings that were given, all of which it has."""
-    import lamina
-
-    cls = getattr(lamina, name)
-    known = {field.name for field in fields(cls)}
-    given = {key: value for key, value in settings.items() if value is not None}
-    strange = [key for key in given if key not in known]
-    if strange:
-        raise InputError(
-            f"--{strange[0].replace('_', '-')} expected a model that has it, got {name}. "
-            "Leave it out or choose another --model."
-        )
-    if given.get("penalty") == "none":
-        given["penalty"] = None
-    return cls(**given)
 
 
 def train(estimator: Any, path: Path, *data: Any, **others: Any) -> None:
@@ -235,6 +122,17 @@ def report(estimator: Any, kind: str) -> None:
         show.line("hint", verdict)
 
 
+def report_and_save(estimator: Any, held_out: Any, path: Path) -> None:
+    """Print what was trained on rows and its figure on the data held out, if any; save it."""
+    from lamina.cli import measure, show
+
+    classes = getattr(estimator, "classes_", None)
+    report(estimator, "values" if classes is None else f"{len(classes)} classes")
+    if held_out is not None:
+        show.line("test", measure.headline(estimator, held_out))
+    save(estimator, path)
+
+
 def watched_table(watched: dict[str, Any]) -> Any:
     """Return how each matrix learned, from the first look to the last, as a table."""
     from lamina.cli import show
@@ -261,24 +159,6 @@ def save(estimator: Any, path: Path) -> None:
         return
     estimator.save(path)
     show.line("saved", f"{path} ({show.file_size(path)})")
-
-
-def fit_text(data: str, settings: dict[str, Any], path: Path) -> None:
-    """Train a language model and save it."""
-    from lamina.cli import show
-    from lamina.formats.read import read
-
-    text = read(data)
-    if text.kind != "text":
-        raise InputError(f"--generate-level expected a text (.txt), got {data}.")
-    estimator = estimator_of("CharacterModel", settings)
-    edge = round(estimator.validation_fraction * len(text))
-    show.line("data", f"{data}: {len(text) - edge:,} characters to train on, the last {edge:,} not")
-    train(estimator, path, text.X)
-    report(estimator, f"{len(estimator.vocabulary_.tokens)} {estimator.level}s")
-    bits = estimator.history_["val_bits_per_code"][-1]
-    show.line("held out", f"{bits:.3f} bits per {estimator.level}, {edge:,} characters")
-    save(estimator, path)
 
 
 def free_memory() -> int:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lamina.cli import options
+from lamina.cli.options import in_output, numbers
 from lamina.errors import InputError, check_choice
+
+if TYPE_CHECKING:
+    from lamina.inspection.compression import Compressed, Compression
 
 
 def compress(
-    model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
+    model: options.ModelFile,
     data: Annotated[
         str,
         typer.Argument(
@@ -39,32 +44,25 @@ def compress(
     sweep: Annotated[
         str | None, typer.Option(help="More budgets, for the table and the curve: 0.5,0.1.")
     ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="The target column; the one trained on if left out.")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
-    ] = None,
+    target: options.TargetAsTrained = None,
+    size: options.Size = None,
     png: Annotated[
-        Path | None, typer.Option(help="Draw accuracy against size into this file.")
+        Path | None, in_output(help="Draw accuracy against size into this file.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The smaller model; MODEL-small if left out."),
+        in_output("--out", "-o", help="The smaller model; MODEL-small if left out."),
     ] = None,
 ) -> None:
     """Make a model smaller: fewer numbers for nearly the same predictions."""
     from lamina.cache import use_compilation_cache
-    from lamina.cli import data as sources
     from lamina.cli import reading as readings
     from lamina.cli import show, training
     from lamina.estimators.base import NetworkEstimator
     from lamina.estimators.persistence import load
-    from lamina.formats.read import has_test_part
-    from lamina.inspection.compression import AUTO, WAYS, Compressed
+    from lamina.inspection.compression import AUTO, WAYS
     from lamina.inspection.compression import compress as compressed
 
-    show.warnings_as_lines()
     check_choice("--method", method, (AUTO, *WAYS))
     out = out or model.with_name(f"{model.stem}-small.safetensors")
     if out.is_dir() or not out.parent.is_dir() or out.resolve() == model.resolve():
@@ -79,15 +77,7 @@ def compress(
             "Use a model of lamina fit --model mlp, conv, lstm or another network."
         )
     use_compilation_cache()
-    names = estimator.target_names_
-    dataset = sources.read_labelled(
-        data,
-        target or (names[0] if names else None),
-        part="train" if has_test_part(data) else None,
-        size=sources.size_for(estimator, data, size),
-        reading=readings.as_trained(estimator, data),
-    )
-    dataset = readings.as_model_takes(estimator, dataset)
+    dataset = readings.labelled(estimator, data, target=target, size=size, part="train")
     show.line("data", f"{dataset.source}: {len(dataset):,} rows, a tenth of them to measure on")
 
     def told(row: Compressed) -> None:
@@ -96,7 +86,26 @@ def compress(
     found = compressed(
         estimator, dataset.X, dataset.y, _budgets(budget, sweep), method, epochs, told
     )
-    whole, best = found.whole, found.best(budget)
+    best = found.best(budget)
+    _print_tried(found, best)
+    if png is not None:
+        found.draw().savefig(png, dpi=150)
+        show.line("picture", png)
+    before = show.file_size(model)
+    training.save(best.model, out)
+    show.line("before", f"{model} ({before}); measure both on a test set: lamina evaluate")
+
+
+def _budgets(budget: float, sweep: str | None) -> list[float]:
+    """Return all budgets to try, the one to save first."""
+    others = numbers("--sweep", sweep, kind=float) or ()
+    return list(dict.fromkeys([budget, *others]))
+
+
+def _print_tried(found: Compression, best: Compressed) -> None:
+    from lamina.cli import show
+
+    whole = found.whole
     rows = [
         (
             each.method,
@@ -113,18 +122,3 @@ def compress(
     columns = ["method", "budget", "numbers", "share", "operations", whole.metric, "change", ""]
     title = f"measured on {found.held_out:,} rows held out"
     show.console().print(show.table(columns, rows, title))
-    if png is not None:
-        found.draw().savefig(png, dpi=150)
-        show.line("picture", png)
-    before = show.file_size(model)
-    training.save(best.model, out)
-    show.line("before", f"{model} ({before}); measure both on a test set: lamina evaluate")
-
-
-def _budgets(budget: float, sweep: str | None) -> list[float]:
-    """Return all budgets to try, the one to save first."""
-    try:
-        others = [float(part) for part in (sweep or "").split(",") if part.strip()]
-    except ValueError:
-        raise InputError(f"--sweep expected numbers like 0.5,0.1; got {sweep!r}.") from None
-    return list(dict.fromkeys([budget, *others]))

@@ -7,30 +7,20 @@ from typing import Annotated
 
 import typer
 
+from lamina.cli import options
+from lamina.cli.options import in_output, refuse
+
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
+    model: options.ModelFile,
     data: Annotated[str, typer.Argument(help="Data with targets; the test part where it has one.")],
-    target: Annotated[
-        str | None, typer.Option(help="The target column; the one trained on if left out.")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
-    ] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
-    stream: Annotated[
-        bool, typer.Option(help="Read the data piece by piece, as in lamina fit --stream.")
-    ] = False,
-    series_id: Annotated[
-        str | None,
-        typer.Option(help="The column of a row's series; as in training if left out."),
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="The column of a row's time; as in training if left out.")
-    ] = None,
-    png: Annotated[
-        Path | None, typer.Option(help="Draw the confusion matrix into this file.")
-    ] = None,
+    target: options.TargetAsTrained = None,
+    size: options.Size = None,
+    skip_bad: options.SkipBad = False,
+    stream: options.Stream = False,
+    series_id: options.SeriesIdAsTrained = None,
+    time: options.TimeAsTrained = None,
+    png: Annotated[Path | None, in_output(help="Draw the confusion matrix into this file.")] = None,
     at: Annotated[
         str | None,
         typer.Option(help="For models of users and items: how long lists are measured, 10,20,50."),
@@ -43,33 +33,27 @@ def evaluate(
     from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
 
-    show.warnings_as_lines()
     estimator = load(model)
     use_compilation_cache()
+    of_rows = {"target": target, "size": size, "skip_bad": skip_bad, "stream": stream, "png": png}
+    of_rows |= {"series_id": series_id, "time": time}
     if isinstance(estimator, Factorization):
-        from lamina.cli import recommending
+        from lamina.cli import pairs
 
-        training.refuse(
-            "a model of rows", "one of users and items", target=target, size=size,
-            skip_bad=skip_bad, png=png, series_id=series_id, time=time,
-        )  # fmt: skip
-        recommending.evaluate(estimator, model, data, recommending.positions(at))
+        refuse("a model of rows", "one of users and items", **of_rows)
+        pairs.evaluate(estimator, model, data, pairs.positions(at))
         return
-    training.refuse("a model of users and items", type(estimator).__name__, at=at)
+    refuse("a model of users and items", type(estimator).__name__, at=at)
     if type(estimator).__name__ == "Forecaster":
         from lamina.cli import forecasting
 
-        training.refuse(
-            "a model of rows", "one that forecasts series", target=target, size=size,
-            skip_bad=skip_bad, png=png, series_id=series_id, time=time,
-        )  # fmt: skip
+        refuse("a model of rows", "one that forecasts series", **of_rows)
         forecasting.evaluate(estimator, model, data)
         return
     training.check_predicts(estimator)
     if stream:
         streaming.refuse_others({"skip_bad": skip_bad, "series_id": series_id, "time": time})
-        names = estimator.target_names_
-        target = target or (names[0] if names else None)
+        target = target or readings.target_of(estimator)
         dataset = streaming.as_dataset(streaming.for_model(estimator, data, target, size))
         figures = estimator.evaluate(dataset.X)
     else:

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from lamina.cli import options
 from lamina.errors import InputError
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
+    model: options.ModelFile,
     onnx: Annotated[
         Path | None,
         typer.Option(help="Write the encoder, the network and its probabilities as ONNX."),
@@ -25,7 +26,6 @@ def export(
     from lamina.cli import show
     from lamina.estimators.persistence import load
 
-    show.warnings_as_lines()
     if onnx is None and torch is None:
         raise InputError("export expected --onnx FILE or --torch FILE, got neither.")
     estimator = load(model)

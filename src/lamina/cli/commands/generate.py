@@ -27,11 +27,9 @@ def generate(
 ) -> None:
     """Write a text with a language model."""
     from lamina.cache import use_compilation_cache
-    from lamina.cli import show
     from lamina.estimators.language import CharacterModel
     from lamina.estimators.persistence import load
 
-    show.warnings_as_lines()
     estimator = load(model)
     if not isinstance(estimator, CharacterModel):
         raise InputError(

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from lamina.cli import options
+
 
 def import_onnx(
     graph: Annotated[Path, typer.Argument(help="An ONNX file with its weights in it.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The model file to write.")],
+    out: options.NewModelFile,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -26,7 +28,6 @@ def import_onnx(
     from lamina.cli import show
     from lamina.estimators import onnx_import
 
-    show.warnings_as_lines()
     named = None if classes is None else [name.strip() for name in classes.split(",")]
     estimator = onnx_import.import_onnx(graph, named, output)
     estimator.save(out)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lamina.cli import options
+
 
 def import_torch(
     weights: Annotated[
@@ -23,13 +25,12 @@ def import_torch(
             "rnn[1] is the second layer of a stacked module. Images are (h, w, c)."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The model file to write.")],
+    out: options.NewModelFile,
 ) -> None:
     """Make a model file of PyTorch's weights and a description of the network."""
     from lamina.cli import show
     from lamina.estimators import torch_weights
 
-    show.warnings_as_lines()
     estimator = torch_weights.import_torch(weights, layout)
     estimator.save(out)
     show.line("saved", f"{out}: {type(estimator).__name__} with the weights of {weights}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lamina.cli import options
+from lamina.cli.options import in_output, refuse
 from lamina.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="A model file from lamina fit.")],
+    model: options.ModelFile,
     data: Annotated[
         str | None,
         typer.Argument(
@@ -23,53 +25,41 @@ def inspect(
             "follow through a convolutional network, which needs --png."
         ),
     ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="The target column; the one trained on if left out.")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Resize a folder's images: HEIGHTxWIDTH.")
-    ] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Skip unreadable images, and count them.")] = False,
-    series_id: Annotated[
-        str | None,
-        typer.Option(help="The column of a row's series; as in training if left out."),
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="The column of a row's time; as in training if left out.")
-    ] = None,
+    target: options.TargetAsTrained = None,
+    size: options.Size = None,
+    skip_bad: options.SkipBad = False,
+    series_id: options.SeriesIdAsTrained = None,
+    time: options.TimeAsTrained = None,
     png: Annotated[
         Path | None,
-        typer.Option(
+        in_output(
             help="Draw into this file: the first layer's weights (class templates, units or "
             "filters), or the image's feature maps."
         ),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write a report into this file: a page of all there is to see."),
+        in_output(help="Write a report into this file: a page of all there is to see."),
     ] = None,
 ) -> None:
     """Show a model's matrices, what they do to data, and verdicts: what to mend, and how."""
     from lamina.cli import reading as readings
-    from lamina.cli import show, training
+    from lamina.cli import show
     from lamina.estimators.persistence import load
     from lamina.formats.image_folder import IMAGE_SUFFIXES
-    from lamina.inspection import matrix_figures
 
-    show.warnings_as_lines()
     told = {"target": target, "size": size, "skip_bad": skip_bad}
     told |= {"series_id": series_id, "time": time}
     image = Path(data) if data and data.lower().endswith(IMAGE_SUFFIXES) else None
     if image is not None and png is None:
         raise InputError(f"inspect expected --png FILE to draw {image} into, got none.")
     if data is None or image is not None:
-        training.refuse("data with targets", "none", **told)
+        refuse("data with targets", "none", **told)
     estimator = load(model)
     shown = None
     if data is not None and image is None:
         _check_takes_rows(estimator)
         shown = readings.labelled(estimator, data, **told)
-    console = show.console()
     show.line("model", repr(estimator))
     if hasattr(estimator, "classes_"):
         show.line("classes", ", ".join(map(str, estimator.classes_[:20])))
@@ -80,6 +70,19 @@ def inspect(
     if history.get("loss"):
         last = {name: values[-1] for name, values in history.items() if name != "epoch"}
         show.line("trained", f"{len(history['loss'])} epochs, loss {last['loss']:.4g}")
+    _print_matrices(estimator.weights_)
+    if png is not None:
+        _draw(estimator, image).savefig(png, dpi=150)
+        show.line("picture", png)
+    found = _judge(estimator, shown) if hasattr(estimator, "network_") else None
+    if html is not None:
+        _report(estimator, shown, found, html)
+
+
+def _print_matrices(weights: Any) -> None:
+    from lamina.cli import show
+    from lamina.inspection import matrix_figures
+
     rows = [
         [
             row.path,
@@ -91,16 +94,10 @@ def inspect(
             "" if row.stable_rank is None else f"{row.stable_rank:.1f}",
             f"{row.zeros:.1%}",
         ]
-        for row in matrix_figures(estimator.weights_)
+        for row in matrix_figures(weights)
     ]
     columns = ["matrix", "shape", "mean", "deviation", "‖W‖_F", "σ₁", "stable rank", "zeros"]
-    console.print(show.table(columns, rows))
-    if png is not None:
-        _draw(estimator, image).savefig(png, dpi=150)
-        show.line("picture", png)
-    found = _judge(estimator, shown) if hasattr(estimator, "network_") else None
-    if html is not None:
-        _report(estimator, shown, found, html)
+    show.console().print(show.table(columns, rows))
 
 
 def _check_takes_rows(estimator: Any) -> None:

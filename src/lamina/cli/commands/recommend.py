@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lamina.cli import options
 from lamina.errors import InputError
 
 
@@ -25,21 +26,15 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option(help="Recommend what the user had in training too.")
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="A .csv, .tsv or .parquet file; standard output if left out."
-        ),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    out: options.TableFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Recommend items for users, or find items alike, with a saved model."""
     from lamina.cache import use_compilation_cache
-    from lamina.cli import recommending, show
+    from lamina.cli import recommending
     from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
 
-    show.warnings_as_lines()
     estimator = load(model)
     if not isinstance(estimator, Factorization):
         raise InputError(
