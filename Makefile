@@ -50,7 +50,7 @@ clean:
 	@$(PYTHON) -m venv .venv
 
 .venv/.demo: .venv/bin/python pyproject.toml
-	@echo "Installing Lamina into .venv (once; about a minute) …"
+	@echo "Installing Lamina into .venv (once; a minute or three) …"
 	@$(PIP) --editable .
 	@touch $@
 

@@ -37,8 +37,8 @@ FIT = ("fit", "flowers.csv", "--target", "species", "--epochs", "1", "--out", "m
         (["--hidden", "64,many"], ["--hidden expected numbers like 32,64; got '64,many'."]),
         (["--hidden", "0"], ["units expected a whole number at least 1; got 0"]),
         (["--dropout", "1.5"], ["dropout rate expected a number at least 0 and below 1"]),
-        (["--batch-size", "0"], ["batch_size expected a whole number at least 1; got 0"]),
-        (["--learning-rate", "0"], ["learning_rate expected a number above 0; got 0.0"]),
+        (["--batch-size", "0"], ["--batch-size expected a whole number at least 1; got 0"]),
+        (["--learning-rate", "0"], ["--learning-rate expected a number above 0; got 0.0"]),
         (["--test-fraction", "1"], ["--test-fraction expected a number at least 0 and below 1"]),
         (["--test-fraction", "0.001"], ["expected to leave rows to train and to test on"]),
         (["--target", "spices"], ["flowers.csv expected a column 'spices'", "Did you mean 'spec"]),
@@ -46,7 +46,7 @@ FIT = ("fit", "flowers.csv", "--target", "species", "--epochs", "1", "--out", "m
         (["--size", "8by8"], ["--size expected HEIGHTxWIDTH like 32x32; got '8by8'."]),
         (["--size", "8x8"], ["expected images of size (8, 8)"]),
         (["--model", "linear", "--hidden", "8"], ["--hidden expected a model that has it"]),
-        (["--class-weight", "even"], ["class_weight expected 'balanced'", "got 'even'"]),
+        (["--class-weight", "even"], ["--class-weight expected 'balanced'", "got 'even'"]),
         (["--precision", "float16"], ["precision expected one of float32, float64"]),
         (["--out", "nowhere/m.safetensors"], ["--out expected a file in a folder that exists"]),
         (["--seed", "-1"], ["seed", "-1"]),
@@ -222,12 +222,12 @@ def test_a_grey_image_among_colour(lamina, pictures, model):
         (["--augment", "flpi"], ["augment expected one of flip, shift", "Did you mean 'flip'?"]),
         (["--filters", "8,many"], ["--filters expected numbers like 32,64; got '8,many'."]),
         (["--filters", "0"], ["filters expected a whole number at least 1; got 0"]),
-        (["--kernel-size", "0"], ["kernel_size expected a whole number at least 1; got 0"]),
+        (["--kernel-size", "0"], ["--kernel-size expected a whole number at least 1; got 0"]),
         (["--depth", "0"], ["depth expected a whole number at least 1; got 0"]),
-        (["--image-shape", "5x5x1"], ["image_shape expected (h, w, c) that fits X of shape"]),
-        (["--image-shape", "6x6"], ["image_shape expected (h, w, c), got (6, 6)"]),
+        (["--image-shape", "5x5x1"], ["--image-shape expected (h, w, c) that fits X of shape"]),
+        (["--image-shape", "6x6"], ["--image-shape expected (h, w, c), got (6, 6)"]),
         (["--init", "he"], ["--init expected a model that has it, got ConvClassifier"]),
-        (["--average-weights", "1"], ["average_weights expected a number above 0 and below 1"]),
+        (["--average-weights", "1"], ["--average-weights expected a number above 0 and below 1"]),
     ],
     ids=lambda case: " ".join(case) if case[0][:2] == "--" else "",
 )
@@ -237,7 +237,7 @@ def test_unusable_options_of_a_convolutional_network(lamina, pictures, options, 
 
 def test_tables_have_no_image_shape_of_their_own(lamina, flowers_csv):
     outcome = lamina(*FIT, "--model", "conv")
-    refused(outcome, "X expected images (n, h, w, c), got shape", "Pass image_shape=(h, w, c)")
+    refused(outcome, "X expected images (n, h, w, c), got shape", "Pass --image-shape (h, w, c)")
 
 
 def test_an_image_to_inspect_needs_a_picture_and_a_network_that_convolves(lamina, pictures):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import lamina as library
+from lamina.formats.trained_on import split
 
 
 def read_csv(outcome):
@@ -131,11 +132,12 @@ def test_a_table_of_values_is_regressed(lamina, flowers):
     assert float(re.search(r"R² (\d\.\d+), RMSE", fitted.out)[1]) > 0.9
     evaluated = lamina("evaluate", "sizes.safetensors", "sizes.csv")
     model = library.load("sizes.safetensors")
-    error = flowers["breadth"] - model.predict(flowers)
+    test = flowers.iloc[split(len(flowers), 0.2, seed=0)[1]]  # those that it was not trained on
+    error = test["breadth"] - model.predict(test)
     figures = re.search(r"breadth +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) *\n", evaluated.out)
     expected = [np.sqrt((error**2).mean()), error.abs().mean(), error.abs().median()]
     np.testing.assert_allclose([float(f) for f in figures.groups()[:3]], expected, rtol=2e-3)
-    assert float(figures[4]) == pytest.approx(model.score(flowers, flowers["breadth"]), abs=5e-5)
+    assert float(figures[4]) == pytest.approx(model.score(test, test["breadth"]), abs=5e-5)
     predicted = read_csv(lamina("predict", "sizes.safetensors", "sizes.csv"))
     assert predicted.columns.tolist() == ["breadth"]
     np.testing.assert_allclose(predicted["breadth"], model.predict(flowers), rtol=1e-6)

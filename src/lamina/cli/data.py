@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,11 +11,21 @@ from lamina.errors import InputError
 from lamina.formats.dataset import Dataset
 from lamina.formats.read import can_read_as, has_test_part, is_images, read
 from lamina.formats.readings import LongTable, TextColumn
+from lamina.formats.trained_on import split
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_INTEGER_CLASSES = 20
+
+
+class Split(NamedTuple):
+    """What to train on and to test on, what both are from, and the share drawn to test on."""
+
+    train: Dataset
+    test: Dataset | None
+    whole: Dataset
+    held_out: float
 
 
 def read_labelled(path: str | Path, target: str | None, **options: Any) -> Dataset:
@@ -54,25 +64,24 @@ def train_and_test(
     test_fraction: float,
     seed: int,
     **options: Any,
-) -> tuple[Dataset, Dataset | None]:
+) -> Split:
     """Return what to train on and to test on: given, the source's own, or held out at random."""
     if test is not None:
         train = read_labelled(path, target, **options)
-        return train, read_like(train, test, target, **options)
+        return Split(train, read_like(train, test, target, **options), train, 0)
     if has_test_part(path):
         train = read_labelled(path, target, part="train", **options)
-        return train, read_like(train, path, target, part="test", **options)
+        return Split(train, read_like(train, path, target, part="test", **options), train, 0)
     dataset = read_labelled(path, target, **options)
     if test_fraction == 0:
-        return dataset, None
-    order = np.random.default_rng((seed, 2)).permutation(len(dataset))
-    held_out = round(test_fraction * len(dataset))
-    if not 0 < held_out < len(dataset):
+        return Split(dataset, None, dataset, 0)
+    rows, held_out = split(len(dataset), test_fraction, seed)
+    if not len(rows) or not len(held_out):
         raise InputError(
             f"--test-fraction expected to leave rows to train and to test on, got {test_fraction} "
             f"of {len(dataset)} rows. Use --test-fraction 0 to train on all."
         )
-    return dataset.take(np.sort(order[held_out:])), dataset.take(np.sort(order[:held_out]))
+    return Split(dataset.take(rows), dataset.take(held_out), dataset, test_fraction)
 
 
 def is_classification(y: np.ndarray) -> bool:

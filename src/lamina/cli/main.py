@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lamina.cli import show
+from lamina.cli import options, show
 from lamina.cli.commands import (
     compress,
     datasets,
@@ -83,8 +83,15 @@ def main() -> None:
     try:
         app()
     except LaminaError as error:
-        print(f"lamina: {error}", file=sys.stderr)
+        print(f"lamina: {options.in_options(str(error), fit.fit)}", file=sys.stderr)
         raise SystemExit(getattr(error, "exit_status", 2)) from None
+    except MemoryError as error:
+        print(
+            f"lamina: expected to find the memory for this, got: {error or 'none left'}. Take a "
+            "smaller network, batch or data set (lamina plan tells what a network takes).",
+            file=sys.stderr,
+        )
+        raise SystemExit(1) from None
     except BrokenPipeError:  # the reader of our output has gone, as in `lamina … | head`
         sys.stderr.close()
         raise SystemExit(0) from None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,6 +67,28 @@ TableFile = Annotated[
 ]
 NewModelFile = Annotated[Path, typer.Option("--out", "-o", help="The model file to write.")]
 Quiet = Annotated[bool, in_output("--quiet", "-q", help="No progress bar.")]
+
+
+# What options are called where estimators' parameters have other names
+RENAMED = {"max_epochs": "--epochs"}
+
+
+def in_options(message: str, command: Callable[..., None]) -> str:
+    """Return an error's message with estimators' parameters as the options that set them.
+
+    A name of one word is taken for a parameter only where the message begins with it.
+    """
+    named = {name: f"--{name.replace('_', '-')}" for name in signature(command).parameters}
+    named |= RENAMED
+    subject, _, rest = message.partition(" ")
+    if subject in named and rest.startswith("expected"):
+        message = f"{named[subject]} {rest}"
+    long = "|".join(name for name in named if "_" in name)
+    return re.sub(
+        rf"(?<![\w'\"/.-])({long})\b(=?)",
+        lambda found: named[found[1]] + found[2].replace("=", " "),
+        message,
+    )
 
 
 def words(text: str | None) -> tuple[str, ...] | None:

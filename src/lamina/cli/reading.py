@@ -8,7 +8,7 @@ from typing import Any
 from lamina.cli.data import read_labelled, rows_of_numbers, size_for
 from lamina.errors import InputError, check_choice
 from lamina.formats.dataset import Dataset
-from lamina.formats.read import can_read_as, has_test_part
+from lamina.formats.read import can_read_as, has_test_part, is_table
 from lamina.formats.readings import FEATURES, LongTable, Reading, SoundFrames, TextColumn
 from lamina.formats.series_encoder import SeriesEncoder
 from lamina.formats.text_encoder import TextEncoder
@@ -140,9 +140,11 @@ def labelled(
     target, size, skip_bad, series_id, time
         As the options of these names; None is as in training.
     """
+    if target is None and is_table(path):
+        target = target_of(estimator)
     dataset = read_labelled(
         path,
-        target or target_of(estimator),
+        target,
         part=part if has_test_part(path) else None,
         size=size_for(estimator, path, size),
         skip_bad=skip_bad,

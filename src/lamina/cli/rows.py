@@ -7,6 +7,7 @@ from typing import Any
 
 from lamina.cli import data as sources
 from lamina.cli import families, show, streaming, training
+from lamina.formats.trained_on import TrainedOn
 
 
 def fit(
@@ -40,7 +41,8 @@ def fit(
     if model == "transfer" and options["size"] is None:
         options["size"] = _size_for_backbone(data, settings["backbone"])
     seed = settings["random_state"]
-    train, held_out = sources.train_and_test(data, target, test, test_fraction, seed, **options)
+    parts = sources.train_and_test(data, target, test, test_fraction, seed, **options)
+    train = parts.train
     estimator = families.estimator_on(train, model, task, settings, unknown)
     validate = None
     if validation is not None:
@@ -49,7 +51,8 @@ def fit(
     show.line("data", f"{train.source}: {len(train):,} rows to train on")
     y = sources.with_name(train.y, target)  # type: ignore
     training.train(estimator, path, train.X, y, validation_data=validate)
-    training.report_and_save(estimator, held_out, path)
+    estimator.trained_on_ = TrainedOn.of(parts.whole, parts.held_out, seed)
+    training.report_and_save(estimator, parts.test, path)
 
 
 def _size_for_backbone(data: str, backbone: str | None) -> tuple[int, int] | None:

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamina.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
 MOST_CLASSES_SHOWN = 20
+PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
 def console() -> Console:
@@ -56,6 +59,17 @@ def _escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape("".join(c if c.isprintable() else "�" for c in text))
+
+
+def check_picture(path: Path | None) -> None:
+    """Raise unless a picture can be drawn into this file, found out before any work."""
+    if path is None:
+        return
+    from lamina.formats.files import check_can_write
+
+    if path.suffix.lower() not in PICTURES:
+        raise InputError(f"--png expected a file's name that ends in .png, got {path}.")
+    check_can_write(path)
 
 
 def line(label: str, text: object) -> None:

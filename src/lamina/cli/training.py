@@ -110,16 +110,25 @@ def report(estimator: Any, kind: str) -> None:
     padding = getattr(estimator, "padding_", None)
     if padding is not None:
         show.line("padding", f"{padding:.0%} of the steps trained on, as series differ in length")
-    history = estimator.history_
-    shown = {k: v[-1] for k, v in history.items() if k not in ("epoch", "learning_rate", "seconds")}
-    figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
-    seconds = sum(history["seconds"])
-    show.line("trained", f"{len(history['loss'])} epochs in {seconds:.1f} s: {figures}")
+    _report_epochs(estimator.history_)
     watched = getattr(estimator, "watched_", None)
     if watched is not None and watched["epoch"]:
         show.console().print(watched_table(watched))
     for verdict in hints(estimator)[:1]:
         show.line("hint", verdict)
+
+
+def _report_epochs(history: dict[str, list[float]]) -> None:
+    """Print how many epochs were trained, and the last one's figures."""
+    from lamina.cli import show
+
+    if not history.get("loss"):
+        show.line("trained", "less than an epoch")
+        return
+    shown = {k: v[-1] for k, v in history.items() if k not in ("epoch", "learning_rate", "seconds")}
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
+    seconds = sum(history["seconds"])
+    show.line("trained", f"{len(history['loss'])} epochs in {seconds:.1f} s: {figures}")
 
 
 def report_and_save(estimator: Any, held_out: Any, path: Path) -> None:

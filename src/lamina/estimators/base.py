@@ -134,6 +134,8 @@ class NetworkEstimator(Estimator):
         mean over samples without the penalty; rate and gradient norm are the last step's.
     watched_ : dict
         What a `lamina.Watch` among the callbacks has recorded of each matrix in the last fit.
+    trained_on_ : TrainedOn
+        Where `lamina fit` trained it: by what its data are known again, and the rows held out.
     n_features_in_ : int
         Columns of X; for samples that are arrays, the numbers of one.
     input_shape_ : tuple of int
@@ -254,6 +256,7 @@ class NetworkEstimator(Estimator):
         """
         with computing_in(self.precision), over(self.devices):
             with self._unchanged_on_error():
+                vars(self).pop("trained_on_", None)
                 if by_parts.come_by_parts(X, y):
                     run = by_parts.prepare(self, X, sample_weight, validation_data, classes)
                 else:

@@ -28,6 +28,7 @@ from lamina.estimators.topics import Decomposition, NonnegativeFactorization, Tr
 from lamina.estimators.transfer import TransferClassifier
 from lamina.formats.encoders import encoder_from_document
 from lamina.formats.model_file import check_arrays, read_model, write_model
+from lamina.formats.trained_on import TrainedOn
 from lamina.formats.zeros import packed, unpacked
 from lamina.functions.losses import LOSSES, Loss
 from lamina.layers.document import from_document, to_document
@@ -83,10 +84,11 @@ def save(estimator: NetworkEstimator | Factorization | Decomposition, path: str 
         return
     document |= {
         "watched": getattr(estimator, "watched_", None),
+        "trained_on": _document_of(getattr(estimator, "trained_on_", None)),
         "network": to_document(estimator.network_),
         "input_shape": list(estimator.input_shape_),
         "loss": _loss_document(estimator.loss_),
-        "encoder": _encoder_document(getattr(estimator, "encoder_", None)),
+        "encoder": _document_of(getattr(estimator, "encoder_", None)),
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": _names(estimator),
         "target_names": getattr(estimator, "target_names_", None),
@@ -137,6 +139,8 @@ def _build(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
         return estimator
     if document.get("watched") is not None:
         estimator.watched_ = checked(document["watched"])
+    if document.get("trained_on") is not None:
+        estimator.trained_on_ = TrainedOn.from_document(document["trained_on"])
     estimator.network_ = from_document(document["network"])
     estimator.loss_ = _loss(document["loss"])
     estimator.n_features_in_ = operator.index(document["n_features_in"])
@@ -215,7 +219,7 @@ def parameters(estimator: Estimator) -> dict[str, Any]:
         elif isinstance(value, Loss):
             value = {"loss": _loss_document(value)}
         elif name == "encoder":
-            value = None if value is None else {"encoder": _encoder_document(value)}
+            value = None if value is None else {"encoder": _document_of(value)}
         elif isinstance(value, Backbone):  # its weights are in the network: its name will do
             value = value.name
         elif isinstance(value, np.generic):
@@ -260,8 +264,8 @@ def _loss(document: dict[str, Any]) -> Loss:
     return LOSSES[check_choice("loss in the model file", document["name"], LOSSES)](**settings)
 
 
-def _encoder_document(encoder: Any) -> dict[str, Any] | None:
-    return None if encoder is None else encoder.to_document()
+def _document_of(part: Any) -> dict[str, Any] | None:
+    return None if part is None else part.to_document()
 
 
 def _names(estimator: NetworkEstimator) -> list[str] | None:

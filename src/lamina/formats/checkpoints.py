@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lamina.errors import FileFormatError, InputError, check_number
-from lamina.formats.files import unwritable
+from lamina.formats.files import check_can_write, unwritable
 from lamina.formats.model_file import read_model, write_model
 from lamina.placement import is_first_process
 from lamina.training.snapshots import Snapshot, snapshot
@@ -105,13 +105,11 @@ class CheckpointFolder:
 
     def _probe(self) -> None:
         """Make the folder, and find out now whether it can be written to."""
-        probe = self.folder / f".probe-{os.getpid()}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
         except OSError as error:
             raise unwritable(self.folder, error) from error
+        check_can_write(self.folder / "step")
 
     def hold(self) -> None:
         """Keep other processes out until the run or this process ends; clear what one left half.

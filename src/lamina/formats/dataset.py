@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,3 +61,31 @@ class Dataset:
         y = None if self.y is None else self.y[rows]
         names = tuple(self.row_names[i] for i in rows) if self.row_names else ()
         return Dataset(X, y, self.kind, self.source, names, self.reading)
+
+    def digest(self, columns: Sequence[str] | None = None) -> str:
+        """Return a digest over inputs and targets, the same wherever the data are read from.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Those of a table that count; None for all.
+        """
+        blake = hashlib.blake2b(digest_size=16)
+        X: Any = self.X if columns is None else self.X[list(columns)]  # type: ignore
+        for part in X if isinstance(X, list) else [X]:
+            blake.update(_bytes(part))
+        blake.update(_bytes(self.y))
+        return blake.hexdigest()
+
+
+def _bytes(part: Any) -> bytes:
+    """Return what an array, a table or a text holds, types of numbers included."""
+    if hasattr(part, "columns"):
+        import pandas as pd
+
+        part = pd.util.hash_pandas_object(part, index=False).to_numpy()
+    if isinstance(part, str):
+        return part.encode("utf-8", "surrogatepass")
+    array = np.asarray(part)
+    told = f"{array.dtype}{array.shape}".encode()
+    return told + (repr(array.tolist()).encode() if array.dtype == object else array.tobytes())

@@ -111,6 +111,16 @@ def written_whole(path: Path) -> Iterator[Path]:
             draft.unlink()
 
 
+def check_can_write(path: Path) -> None:
+    """Raise unless a file of this name can be written, which changes no file that is there."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        draft.touch()
+        draft.unlink()
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def unwritable(path: Path, error: OSError) -> InputError:
     """Return the error for a place that cannot be written to."""
     return InputError(

@@ -107,6 +107,11 @@ def has_test_part(path: str | os.PathLike[str]) -> bool:
     return any(reader.has_test_part(path) for reader in (idx, cifar, ts_file, image_folder))
 
 
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is a table's file, whose columns have names."""
+    return _is_table(_located(path))
+
+
 def is_images(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path is an image or a folder of them, which can be read in any size."""
     path = Path(path)
@@ -118,9 +123,7 @@ def is_images(path: str | os.PathLike[str]) -> bool:
 def can_read_as(path: str | os.PathLike[str], reading: Reading) -> bool:
     """Tell whether a file or folder is of the kind that a reading is about."""
     path = _located(path)
-    if isinstance(reading, SoundFrames):
-        return _is_sounds(path)
-    return _is_table(path)
+    return _is_sounds(path) if isinstance(reading, SoundFrames) else _is_table(path)
 
 
 def _check_reading(path: Path, reading: Reading | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
@@ -72,7 +73,8 @@ class CategoryColumn:
             raise InputError(
                 f"Column {column.name!r} expected at most {max_categories} categories that repeat, "
                 f"got {len(categories)} different values in {present} rows: it looks like an "
-                f"identifier or free text. If so, {_drop_hint(column)}."
+                f"identifier, a date or free text. If so, {_drop_hint(column)}, or turn it into "
+                "numbers."
             )
         return cls(str(column.name), categories)
 
@@ -179,7 +181,9 @@ def _all_missing(column: pd.Series) -> InputError:
 
 def _drop_hint(column: pd.Series) -> str:
     name = column.name
-    return f"drop it (--drop {name} on the command line, drop=[{name!r}] in Python)"
+    return (
+        f"drop it (--drop {shlex.quote(str(name))} on the command line, drop=[{name!r}] in Python)"
+    )
 
 
 def column_from(document: object) -> NumberColumn | CategoryColumn:

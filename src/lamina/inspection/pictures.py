@@ -134,10 +134,11 @@ def draw_history(history: dict[str, list[float]], names: Sequence[str] | None = 
     names = figures_of(history) if names is None else names
     figure = Figure(figsize=(4.5 * len(names), 3.2), layout="constrained")
     epochs = np.arange(1, len(history["loss"]) + 1)
+    mark = "o" if len(epochs) == 1 else None  # a line of one point is not seen
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        axis.plot(epochs, history[name], label="training")
+        axis.plot(epochs, history[name], label="training", marker=mark)
         if f"val_{name}" in history:
-            axis.plot(epochs, history[f"val_{name}"], label="validation")
+            axis.plot(epochs, history[f"val_{name}"], label="validation", marker=mark)
             axis.legend(frameon=False)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch")

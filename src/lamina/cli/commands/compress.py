@@ -60,6 +60,7 @@ def compress(
     from lamina.cli import show, training
     from lamina.estimators.base import NetworkEstimator
     from lamina.estimators.persistence import load
+    from lamina.formats.trained_on import seen
     from lamina.inspection.compression import AUTO, WAYS
     from lamina.inspection.compression import compress as compressed
 
@@ -67,8 +68,7 @@ def compress(
     out = out or model.with_name(f"{model.stem}-small.safetensors")
     if out.is_dir() or not out.parent.is_dir() or out.resolve() == model.resolve():
         raise InputError(f"--out expected a new file in a folder that exists, got {out}.")
-    if png is not None and not png.parent.is_dir():
-        raise InputError(f"--png expected a file in a folder that exists, got {png}.")
+    show.check_picture(png)
     estimator = load(model)
     training.check_predicts(estimator)
     if not isinstance(estimator, NetworkEstimator) or type(estimator).__name__ == "Forecaster":
@@ -78,6 +78,7 @@ def compress(
         )
     use_compilation_cache()
     dataset = readings.labelled(estimator, data, target=target, size=size, part="train")
+    dataset = seen(estimator, dataset)
     show.line("data", f"{dataset.source}: {len(dataset):,} rows, a tenth of them to measure on")
 
     def told(row: Compressed) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,11 +24,13 @@ def demo(
     from lamina.cli import measure, show
     from lamina.cli.data import train_and_test
     from lamina.formats.encoders import encoder_for
+    from lamina.formats.trained_on import TrainedOn
     from lamina.inspection import draw_confusion, draw_templates, report
 
     use_compilation_cache()
     folder.mkdir(parents=True, exist_ok=True)
-    train, test = train_and_test("digits", None, None, TEST_FRACTION, SEED)
+    parts = train_and_test("digits", None, None, TEST_FRACTION, SEED)
+    train, test = parts.train, parts.test
     assert test is not None
     show.line("data", f"{len(train)} handwritten digits of 8×8 pixels; {len(test)} more to test on")
     encoder = encoder_for(train)
@@ -49,6 +53,7 @@ def demo(
         paths["templates"], dpi=150
     )
     draw_confusion(confusion, model.classes_.tolist()).savefig(paths["confusion"], dpi=150)
+    model.trained_on_ = TrainedOn.of(parts.whole, parts.held_out, SEED)
     model.save(paths["model"])
     show.line("pictures", f"{paths['templates']} (each class's weights), {paths['confusion']}")
     show.line("model", f"{paths['model']} ({show.file_size(paths['model'])})")
@@ -56,4 +61,5 @@ def demo(
         model, test.X, test.y, paths["report"], title="Handwritten digits", data="digits held out"
     )
     show.line("report", f"{paths['report']}: open it in a browser")
-    show.line("next", f"lamina inspect {paths['model']}")
+    command = "lamina" if shutil.which("lamina") else sys.argv[0]  # in .venv/bin after make demo
+    show.line("next", f"{command} inspect {paths['model']} digits")

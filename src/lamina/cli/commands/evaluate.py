@@ -32,7 +32,9 @@ def evaluate(
     from lamina.cli import reading as readings
     from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
+    from lamina.formats.trained_on import unseen
 
+    show.check_picture(png)
     estimator = load(model)
     use_compilation_cache()
     of_rows = {"target": target, "size": size, "skip_bad": skip_bad, "stream": stream, "png": png}
@@ -51,6 +53,7 @@ def evaluate(
         forecasting.evaluate(estimator, model, data)
         return
     training.check_predicts(estimator)
+    told = ""
     if stream:
         streaming.refuse_others({"skip_bad": skip_bad, "series_id": series_id, "time": time})
         target = target or readings.target_of(estimator)
@@ -62,9 +65,10 @@ def evaluate(
             estimator, data, target=target, size=size, skip_bad=skip_bad, series_id=series_id,
             time=time,
         )  # fmt: skip
+        dataset, told = unseen(estimator, dataset)
         figures = estimator.evaluate(dataset.X, dataset.y)
     show.line("model", f"{model}: {type(estimator).__name__}")
-    show.line("data", f"{dataset.source}: {len(dataset):,} rows")
+    show.line("data", f"{dataset.source}: {len(dataset):,} rows{told}")
     show.line("result", measure.headline(estimator, dataset))
     show.line("loss", f"{figures['loss']:.4g}")
     measure.details(estimator, dataset)

@@ -322,6 +322,8 @@ def _one_of(files: list[str], model: str | None) -> str:
 
 def _writable(out: Path | None, data: str) -> Path:
     """Return where to write, found out before training: never over a file that was not named."""
+    from lamina.formats.files import check_can_write
+
     if out is None:
         stem = Path(data.rstrip("/\\")).name.split(".")[0] or "model"
         out = Path(f"{stem}.safetensors")
@@ -330,4 +332,5 @@ def _writable(out: Path | None, data: str) -> Path:
             out, number = Path(f"{stem}-{number}.safetensors"), number + 1
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"--out expected a file in a folder that exists, got {out}.")
+    check_can_write(out)
     return out

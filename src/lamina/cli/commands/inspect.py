@@ -47,6 +47,7 @@ def inspect(
     from lamina.cli import show
     from lamina.estimators.persistence import load
     from lamina.formats.image_folder import IMAGE_SUFFIXES
+    from lamina.formats.trained_on import unseen
 
     told = {"target": target, "size": size, "skip_bad": skip_bad}
     told |= {"series_id": series_id, "time": time}
@@ -55,11 +56,13 @@ def inspect(
         raise InputError(f"inspect expected --png FILE to draw {image} into, got none.")
     if data is None or image is not None:
         refuse("data with targets", "none", **told)
+    show.check_picture(png)
     estimator = load(model)
-    shown = None
+    shown, told_of_rows = None, ""
     if data is not None and image is None:
         _check_takes_rows(estimator)
         shown = readings.labelled(estimator, data, **told)
+        shown, told_of_rows = unseen(estimator, shown)
     show.line("model", repr(estimator))
     if hasattr(estimator, "classes_"):
         show.line("classes", ", ".join(map(str, estimator.classes_[:20])))
@@ -74,7 +77,7 @@ def inspect(
     if png is not None:
         _draw(estimator, image).savefig(png, dpi=150)
         show.line("picture", png)
-    found = _judge(estimator, shown) if hasattr(estimator, "network_") else None
+    found = _judge(estimator, shown, told_of_rows) if hasattr(estimator, "network_") else None
     if html is not None:
         _report(estimator, shown, found, html)
 
@@ -113,7 +116,7 @@ def _check_takes_rows(estimator: Any) -> None:
         )
 
 
-def _judge(estimator: Any, shown: Dataset | None) -> Health:
+def _judge(estimator: Any, shown: Dataset | None, told_of_rows: str) -> Health:
     """Print what the layers do to data, where there are some, and the verdicts."""
     from lamina.cache import use_compilation_cache
     from lamina.cli import measure, show
@@ -124,7 +127,7 @@ def _judge(estimator: Any, shown: Dataset | None) -> Health:
     else:
         use_compilation_cache()
         found = health(estimator, shown.X, shown.y)
-        show.line("data", f"{shown.source}: {len(shown):,} rows")
+        show.line("data", f"{shown.source}: {len(shown):,} rows{told_of_rows}")
         show.line("result", measure.headline(estimator, shown))
         measure.details(estimator, shown)
         columns = ["layer", "mean", "spread", "dead", "saturated", "‖∂W‖", "‖ΔW‖/‖W‖", "gain back"]

@@ -55,7 +55,7 @@ def plan(
         "random_state": 0,
         "verbose": 0,
     }
-    dataset, _ = sources.train_and_test(data, target, None, test_fraction, 0)
+    dataset = sources.train_and_test(data, target, None, test_fraction, 0).train
     estimator = families.estimator_on(dataset, model, task, settings)
     costs, steps = estimator.plan(dataset.X, dataset.y)
     show.line("data", f"{dataset.source}: {len(dataset):,} rows, {costs.batch_size:,} a step")
