@@ -48,14 +48,17 @@ def fit(
         training.train(estimator, path, _series(table)[:rows], beside)
         return estimator
 
-    _check_sizes(untrained())
+    estimator = untrained()
+    _check_sizes(estimator)
     if test_fraction:
-        start = _start_of_test(untrained(), table, test_fraction)
+        start = _start_of_test(estimator, table, test_fraction)
         show.line("data", f"{table.source}: {start:,} rows to train on, {len(table) - start:,} not")
-        _backtest(trained_on(start), table, start)
-    estimator = trained_on(len(table))
-    again = "again, with the same settings, " if test_fraction else ""
-    show.line("fitted", f"{again}on all {len(table):,} rows, to be saved")
+        estimator = trained_on(start)
+        _backtest(estimator, table, start)
+    if not test_fraction or not estimator.interrupted_:
+        estimator = trained_on(len(table))
+        again = "again, with the same settings, " if test_fraction else ""
+        show.line("fitted", f"{again}on all {len(table):,} rows, to be saved")
     training.report(estimator, f"{estimator.horizon_} steps of {', '.join(table.series.columns)}")
     training.save(estimator, path)
 

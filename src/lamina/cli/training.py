@@ -7,6 +7,9 @@ from typing import Any
 
 from lamina.errors import DivergenceError, InputError
 
+INTERRUPTED = 128 + 2
+"""The exit status after Ctrl-C, as of a process that SIGINT ends."""
+
 MOST_SHOWN = 16
 """So many matrices are listed by name."""
 
@@ -160,7 +163,10 @@ def watched_table(watched: dict[str, Any]) -> Any:
 
 
 def save(estimator: Any, path: Path) -> None:
-    """Write the model file and say where it is; of several processes the first does."""
+    """Write the model file and say where it is; of several processes the first does.
+
+    Ends the command where Ctrl-C ended the training.
+    """
     from lamina.cli import show
     from lamina.placement import is_first_process
 
@@ -168,6 +174,8 @@ def save(estimator: Any, path: Path) -> None:
         return
     estimator.save(path)
     show.line("saved", f"{path} ({show.file_size(path)})")
+    if getattr(estimator, "interrupted_", False):
+        raise SystemExit(INTERRUPTED)
 
 
 def free_memory() -> int:

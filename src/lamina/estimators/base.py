@@ -134,6 +134,8 @@ class NetworkEstimator(Estimator):
         mean over samples without the penalty; rate and gradient norm are the last step's.
     watched_ : dict
         What a `lamina.Watch` among the callbacks has recorded of each matrix in the last fit.
+    interrupted_ : bool
+        Whether Ctrl-C ended the last fit.
     trained_on_ : TrainedOn
         Where `lamina fit` trained it: by what its data are known again, and the rows held out.
     n_features_in_ : int
@@ -524,6 +526,7 @@ class NetworkEstimator(Estimator):
             run.train()
         finally:
             run.state = _to_numpy(run.state)
+            self.interrupted_ = run.interrupted
             self._paused: tuple[Any, TrainingState] | None = None
             self._keep(run.state.served, run.state.statistics)
             for name, values in run.history.items():
@@ -657,7 +660,10 @@ class NetworkEstimator(Estimator):
                 usual = int(np.clip(-(-TUNING_STEPS // source.steps_per_epoch), 3, 50))
                 epochs = usual if epochs is None else epochs
                 shown = self._progress()
-                other._run(Run(other._objective(), descent, state, source, epochs, callbacks=shown))
+                run = Run(other._objective(), descent, state, source, epochs, callbacks=shown)
+                other._run(run)
+                if run.interrupted:
+                    raise KeyboardInterrupt
         return other
 
     def compressed(self, X, y, budget: float = 0.25, method: str = AUTO, epochs: int | None = None):

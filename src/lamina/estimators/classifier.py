@@ -219,6 +219,17 @@ class Classifier(NetworkEstimator):
             )
         return self._predict_proba
 
+    @property
+    def predict_log_proba(self):
+        """Return logarithms of `predict_proba`: a method, absent where that is."""
+        probabilities = self.predict_proba
+
+        def predict_log_proba(X) -> np.ndarray:
+            with np.errstate(divide="ignore"):
+                return np.log(probabilities(X))
+
+        return predict_log_proba
+
     def _predict_proba(self, X) -> np.ndarray:
         return self._scores(X, probabilities=True)
 

@@ -155,6 +155,21 @@ def check_labels(y: Any) -> np.ndarray:
         return labels
 
 
+@contextmanager
+def _as_no_numbers() -> Iterator[None]:
+    """Tell targets that are words as what they are: classes."""
+    try:
+        yield
+    except ValueError as error:
+        word = str(error).partition("could not convert string to float: ")[2]
+        if word:
+            raise InputError(
+                f"y expected numbers, got {word}. To tell classes apart use a classifier "
+                "(lamina fit --task classify)."
+            ) from error
+        raise
+
+
 def check_values(y: Any) -> np.ndarray:
     """Return real targets as a float64 array of shape (n,) or (n, k)."""
     if y is None:
@@ -167,7 +182,7 @@ def check_values(y: Any) -> np.ndarray:
             return values
     from sklearn.utils.validation import check_array, column_or_1d
 
-    with _as_input_error():
+    with _as_input_error(), _as_no_numbers():
         checked = check_array(y, dtype="numeric", ensure_2d=False, input_name="y")
         values = np.asarray(checked, np.float64)
         single = values.ndim == 2 and values.shape[1] == 1
