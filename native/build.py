@@ -39,7 +39,13 @@ SOURCES = (
     "least_squares.cc",
     "top_n.cc",
 )
-HALF_SOURCES = ("identity.cc", "half_dense.cc", "half_recurrence.cc", "half_convolution.cc")
+HALF_SOURCES = (
+    "identity.cc",
+    "half_dense.cc",
+    "half_recurrence.cc",
+    "half_recurrence_pullback.cc",
+    "half_convolution.cc",
+)
 CHECK = ("tests/check.cc", "processor.cc")
 INSTRUCTION_SETS = {
     "x86_64": {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"]},

@@ -2,8 +2,8 @@
 
 States and gates are saved in the layout of the C++ kernel: the units padded to whole vectors, the
 state before the first step beside those after each. Where X and the weights are bfloat16, it is
-``native/half_recurrence.cc``: states and gates are saved in bfloat16, and in float32 what sums up
-over the steps, c or a GRU's h.
+``native/half_recurrence.cc`` and ``native/half_recurrence_pullback.cc``: states and gates are saved
+in bfloat16, and in float32 what sums up over the steps, c or a GRU's h.
 """
 
 from __future__ import annotations
