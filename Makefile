@@ -21,15 +21,22 @@ lint: .venv/.lint
 	$(BIN)/clang-format --dry-run -Werror native/*.cc native/*.h native/tests/*
 
 # The native kernels watched by the compiler's sanitizers: some of their tests under AddressSanitizer and
-# UndefinedBehaviorSanitizer, and, since XLA itself is not watched, a program of their own for data races.
+# UndefinedBehaviorSanitizer, and, since XLA itself is not watched, programs of their own for data races. Bytes
+# of 255 are not a number: fresh memory that is read before it is written shows in the results.
 sanitize: .venv/.test
 	CXX=g++ $(BIN)/python native/build.py --sanitize address,undefined --only avx2 --into build/address
+	CXX=g++ $(BIN)/python native/build.py --sanitize address,undefined --emulate-tiles --into build/address
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  ASAN_OPTIONS=detect_leaks=0:malloc_fill_byte=255:max_malloc_fill_size=16777216 \
+	  UBSAN_OPTIONS=print_stacktrace=1 \
 	  LAMINA_KERNELS=avx2 LAMINA_KERNELS_FOLDER=$(CURDIR)/build/address \
-	  $(BIN)/python -m pytest -q -s -p no:cacheprovider tests/kernels/native/test_native_memory.py
+	  $(BIN)/python -m pytest -q -s -rs -p no:cacheprovider \
+	  tests/kernels/native/test_native_memory.py tests/kernels/native/test_native_half.py \
+	  -k 'memory or errs and not (convolution and linear)'
 	CXX=g++ $(BIN)/python native/build.py --check --sanitize thread --only avx2 --into build/thread
+	CXX=g++ $(BIN)/python native/build.py --check --sanitize thread --emulate-tiles --into build/thread
 	build/thread/check-avx2
+	build/thread/check-emulated
 
 bench: .venv/.oracles
 	$(BIN)/python -m benchmarks.kernels

@@ -39,7 +39,13 @@ SOURCES = (
     "least_squares.cc",
     "top_n.cc",
 )
-HALF_SOURCES = ("identity.cc", "half_dense.cc", "half_recurrence.cc", "half_convolution.cc")
+HALF_SOURCES = (
+    "identity.cc",
+    "half_dense.cc",
+    "half_recurrence.cc",
+    "half_recurrence_pullback.cc",
+    "half_convolution.cc",
+)
 CHECK = ("tests/check.cc", "processor.cc")
 INSTRUCTION_SETS = {
     "x86_64": {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"]},
@@ -111,11 +117,18 @@ def build(
     return [*(libraries[name] for name in objects), processor]
 
 
-def build_check(into: Path, machine: str = "", sanitize: str = "", only: str = "") -> list[Path]:
+def build_check(
+    into: Path,
+    machine: str = "",
+    sanitize: str = "",
+    only: str = "",
+    emulate: bool = False,
+) -> list[Path]:
     """Compile programs that check the kernels without Python, one for each instruction set."""
-    sets = _instruction_sets(machine, only, half=False)
+    sets = EMULATED if emulate else _instruction_sets(machine, only, half=False)
     compiler = _compiler()
     flags = [*FLAGS, *_watched(sanitize), '-DLAMINA_SOURCES=""', "-fvisibility=default"]
+    flags += ["-DLAMINA_HALF"] * emulate
     into.mkdir(parents=True, exist_ok=True)
     paths = {name: into / f"check-{name}" for name in sets}
     with tempfile.TemporaryDirectory() as folder:
@@ -161,7 +174,7 @@ def _is_of(path: Path, sources: str) -> bool:
 def _watched(sanitize: str) -> list[str]:
     if not sanitize:
         return ["-O3"]
-    return [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all", "-O1", "-g"]
+    return [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all", "-O1", "-g1"]
 
 
 def _compile(
@@ -229,9 +242,9 @@ def main() -> None:
     unusual = told.check or told.sanitize or told.machine or told.only or told.emulate_tiles
     if told.into is None and unusual:
         parser.error("all but the usual libraries needs --into, a folder of its own")
-    usual = (told.into or INTO, told.machine, told.sanitize, told.only)
+    make = build_check if told.check else build
     try:
-        made = build_check(*usual) if told.check else build(*usual, told.emulate_tiles)
+        made = make(told.into or INTO, told.machine, told.sanitize, told.only, told.emulate_tiles)
         print(*made, sep="\n")
     except CannotBuildError as error:
         sys.exit(f"The native kernels were not built: {error}.")

@@ -22,7 +22,7 @@ class Workspace {
 
   // Leaves one block as large as all that was taken, unless too much is kept already.
   ~Workspace() {
-    if (blocks_.empty()) return;
+    if (blocks_.empty() || APART) return;
     if (blocks_.size() > 1) {
       blocks_.clear();
       if (taken_ > MOST_KEPT) return;
@@ -34,6 +34,7 @@ class Workspace {
   // `floats` numbers, aligned to a cache line, with anything in them.
   float* take(int64_t floats) {
     const size_t bytes = (size_t(floats) * sizeof(float) + LINE - 1) / LINE * LINE;
+    if (APART) return static_cast<float*>(blocks_.emplace_back(bytes).memory);
     if (blocks_.empty()) kept().give(bytes, blocks_);
     if (blocks_.empty() || used_ + bytes > blocks_.back().bytes) {
       blocks_.emplace_back(std::max(bytes, LEAST));
@@ -53,6 +54,12 @@ class Workspace {
 
  private:
   static constexpr size_t LINE = 64, LEAST = 1 << 20, MOST_KEPT = 64 << 20;
+  // Each piece a block of its own, so that AddressSanitizer sees what goes beyond one.
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr bool APART = true;
+#else
+  static constexpr bool APART = false;
+#endif
   struct Block {
     void* memory;
     size_t bytes;

@@ -6,13 +6,18 @@
 
 #include "frame.h"
 
-#define KERNEL(NAME) extern "C" XLA_FFI_Error* NAME(XLA_FFI_CallFrame*);
-KERNEL(dense_forward)
-KERNEL(dense_backward)
-KERNEL(convolution_forward)
-KERNEL(convolution_backward)
-KERNEL(lstm_forward)
-KERNEL(lstm_backward)
+#if defined(LAMINA_HALF)
+#define KERNEL(NAME) half_##NAME
+#else
+#define KERNEL(NAME) NAME
+#endif
+#define DECLARE(NAME) extern "C" XLA_FFI_Error* KERNEL(NAME)(XLA_FFI_CallFrame*);
+DECLARE(dense_forward)
+DECLARE(dense_backward)
+DECLARE(convolution_forward)
+DECLARE(convolution_backward)
+DECLARE(lstm_forward)
+DECLARE(lstm_backward)
 extern "C" const char* instruction_set();
 
 namespace lamina::tests {
@@ -31,12 +36,27 @@ constexpr const char* COMPILED_FOR = "neon";
 constexpr int64_t LANES = 4;
 #endif
 
+// What the kernels multiply, and by how much of the largest number their results may err: half precision
+// rounds by 2^-8 at most, a few times.
+#if defined(LAMINA_HALF)
+constexpr XLA_FFI_DataType TYPE = XLA_FFI_DataType_BF16;
+constexpr double ERROR = 4.0 / 256;
+#else
+constexpr XLA_FFI_DataType TYPE = XLA_FFI_DataType_F32;
+constexpr double ERROR = 1e-5;
+#endif
+
+Array random(std::vector<int64_t> shape, uint32_t seed) {
+  return Array::random(std::move(shape), seed, TYPE);
+}
+Array room(std::vector<int64_t> shape) { return Array::of(std::move(shape), TYPE); }
+
 void near(const char* what, const Array& ours, const std::vector<double>& theirs) {
   if (ours.numbers.size() != theirs.size()) fail(std::string(what) + " has another size than expected");
   double largest = 0;
   for (double x : theirs) largest = std::max(largest, std::abs(x));
   for (size_t i = 0; i < theirs.size(); i++)
-    if (!(std::abs(ours[i] - theirs[i]) <= 1e-5 * largest))
+    if (!(std::abs(ours[i] - theirs[i]) <= ERROR * largest))
       fail(std::string(what) + " [" + std::to_string(i) + "] expected " + std::to_string(theirs[i]) +
            ", got " + std::to_string(ours[i]));
 }
@@ -44,11 +64,11 @@ void near(const char* what, const Array& ours, const std::vector<double>& theirs
 // relu(X W + b) and its gradients by dA.
 Arrays dense(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
   const int64_t n = 37, m = 190, k = 70;
-  const Array X = Array::random({n, m}, seed), W = Array::random({m, k}, seed + 1);
-  const Array b = Array::random({k}, seed + 2), dA = Array::random({n, k}, seed + 3);
-  Array A = Array::of({n, k}), dX = Array::of({n, m}), dW = Array::of({m, k}), db = Array::of({k});
-  call(dense_forward, threads, {X, W, b}, {&A}, {{{"threads", limit}}, {{"relu", true}}});
-  call(dense_backward, threads, {X, W, A, dA}, {&dX, &dW, &db}, {{{"threads", limit}}});
+  const Array X = random({n, m}, seed), W = random({m, k}, seed + 1);
+  const Array b = random({k}, seed + 2), dA = random({n, k}, seed + 3);
+  Array A = room({n, k}), dX = room({n, m}), dW = room({m, k}), db = room({k});
+  call(KERNEL(dense_forward), threads, {X, W, b}, {&A}, {{{"threads", limit}}, {{"relu", true}}});
+  call(KERNEL(dense_backward), threads, {X, W, A, dA}, {&dX, &dW, &db}, {{{"threads", limit}}});
   if (compare) {
     std::vector<double> a(n * k), dx(n * m), dw(m * k), sum(k);
     for (int64_t i = 0; i < n; i++)
@@ -69,15 +89,15 @@ Arrays dense(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
 // X ∗ W with 3 × 3 filters and its gradients.
 Arrays convolution(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
   const int64_t n = 6, h = 18, w = 17, c = 5, k = 21, i = 3, H = h - i + 1, V = w - i + 1;
-  const Array X = Array::random({n, h, w, c}, seed), W = Array::random({i, i, c, k}, seed + 1);
-  const Array dA = Array::random({n, H, V, k}, seed + 2);
-  Array A = Array::of({n, H, V, k}), places = none(XLA_FFI_DataType_U8), dX = Array::of({n, h, w, c});
-  Array dW = Array::of({i, i, c, k}), db = none();
+  const Array X = random({n, h, w, c}, seed), W = random({i, i, c, k}, seed + 1);
+  const Array dA = random({n, H, V, k}, seed + 2);
+  Array A = room({n, H, V, k}), places = none(XLA_FFI_DataType_U8), dX = room({n, h, w, c});
+  Array dW = room({i, i, c, k}), db = none(TYPE);
   const Attributes told{{{"threads", limit}, {"groups", 1}},
                         {{"relu", false}, {"average", false}},
                         {{"stride", {1, 1}}, {"dilation", {1, 1}}, {"origin", {0, 0}}, {"window", {1, 1}}}};
-  call(convolution_forward, threads, {X, W, none()}, {&A, &places}, told);
-  call(convolution_backward, threads, {X, W, none(), places, dA}, {&dX, &dW, &db}, told);
+  call(KERNEL(convolution_forward), threads, {X, W, none(TYPE)}, {&A, &places}, told);
+  call(KERNEL(convolution_backward), threads, {X, W, none(TYPE), places, dA}, {&dX, &dW, &db}, told);
   if (compare) {
     std::vector<double> a(A.numbers.size()), dx(X.numbers.size()), dw(W.numbers.size());
     for (int64_t image = 0; image < n; image++)
@@ -102,11 +122,12 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 // The states of an LSTM; the gradient of the sum of the last ones against a difference quotient along W_h.
 Arrays lstm(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
   const int64_t t = 7, n = 9, m = 5, h = 13, padded = (h + LANES - 1) / LANES * LANES;
-  const Array X = Array::random({t, n, m}, seed), W_x = Array::random({m, 4 * h}, seed + 1);
-  const Array W_h = Array::random({h, 4 * h}, seed + 2), b = Array::random({4 * h}, seed + 3);
+  const Array X = random({t, n, m}, seed), W_x = random({m, 4 * h}, seed + 1);
+  const Array W_h = random({h, 4 * h}, seed + 2), b = random({4 * h}, seed + 3);
   const Array zeros = Array::of({n, h}), steps = none(XLA_FFI_DataType_S32);
-  Array states = Array::of({t + 1, n, padded}), c = states, gates = Array::of({t, n, 4 * padded});
-  call(lstm_forward, threads, {X, W_x, W_h, b, zeros, zeros, steps}, {&states, &c, &gates},
+  Array states = room({t + 1, n, padded}), c = Array::of({t + 1, n, padded}),
+        gates = room({t, n, 4 * padded});
+  call(KERNEL(lstm_forward), threads, {X, W_x, W_h, b, zeros, zeros, steps}, {&states, &c, &gates},
        {{{"threads", limit}}, {{"reverse", false}, {"keep", true}}});
   const auto last = [&](double along) {
     std::vector<double> H(n * h), C(n * h);
@@ -128,9 +149,9 @@ Arrays lstm(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
     }
     return H;
   };
-  Array ones = zeros, dX = Array::of({t, n, m}), dW_x = W_x, dW_h = W_h, db = b, dh = zeros, dc = zeros;
+  Array ones = zeros, dX = room({t, n, m}), dW_x = W_x, dW_h = W_h, db = b, dh = zeros, dc = zeros;
   for (float& x : ones.numbers) x = 1;
-  call(lstm_backward, threads, {X, W_x, W_h, states, c, gates, steps, none(), ones, zeros},
+  call(KERNEL(lstm_backward), threads, {X, W_x, W_h, states, c, gates, steps, none(TYPE), ones, zeros},
        {&dX, &dW_x, &dW_h, &db, &dh, &dc}, {{{"threads", limit}}, {{"reverse", false}}});
   if (compare) {
     Array found = Array::of({n, h}), along = Array::of({1});
@@ -184,7 +205,8 @@ int main() {
     std::printf("skipped: this processor lacks %s\n", COMPILED_FOR);
     return 0;
   }
-  std::printf("%s\n", COMPILED_FOR);
+  std::printf("%s%s\n", COMPILED_FOR,
+              TYPE == XLA_FFI_DataType_BF16 ? " in bfloat16, its tiles emulated" : "");
   check("dense", dense);
   check("convolution", convolution);
   check("lstm", lstm);

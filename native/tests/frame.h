@@ -1,10 +1,12 @@
 // What XLA hands to a kernel, made by hand: arrays, attributes, and a pool of threads of our own.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -91,21 +93,38 @@ inline const XLA_FFI_Api* interface() {
   return &api;
 }
 
-// Floats; an empty array may be of another type. `shape` as in NumPy.
+// The numbers that bfloat16 has are the upper halves of floats.
+inline uint16_t upper_half(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return uint16_t(bits >> 16);
+}
+inline float widened(uint16_t half) {
+  const uint32_t bits = uint32_t(half) << 16;
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+
+// Floats, some of which a kernel may take as bfloat16; an empty array may be of another type. `shape` as in
+// NumPy.
 struct Array {
   std::vector<int64_t> shape;
   std::vector<float> numbers;
   XLA_FFI_DataType type = XLA_FFI_DataType_F32;
 
-  static Array of(std::vector<int64_t> shape) {
+  static Array of(std::vector<int64_t> shape, XLA_FFI_DataType type = XLA_FFI_DataType_F32) {
     int64_t count = 1;
     for (int64_t size : shape) count *= size;
-    return {std::move(shape), std::vector<float>(count)};
+    return {std::move(shape), std::vector<float>(count), type};
   }
   // The same with numbers in [-1, 1), other ones for each seed.
-  static Array random(std::vector<int64_t> shape, uint32_t seed) {
-    Array made = of(std::move(shape));
-    for (float& x : made.numbers) x = float(int32_t(seed = seed * 1664525u + 1013904223u)) / 2147483648.0f;
+  static Array random(std::vector<int64_t> shape, uint32_t seed, XLA_FFI_DataType type) {
+    Array made = of(std::move(shape), type);
+    for (float& x : made.numbers) {
+      x = float(int32_t(seed = seed * 1664525u + 1013904223u)) / 2147483648.0f;
+      if (type == XLA_FFI_DataType_BF16) x = widened(upper_half(x));
+    }
     return made;
   }
   float& operator[](int64_t i) { return numbers[i]; }
@@ -126,9 +145,16 @@ inline void call(XLA_FFI_Handler* kernel, Threads& threads, std::vector<Array> a
                  std::vector<Array*> results, Attributes attributes) {
   std::vector<XLA_FFI_Buffer> buffers;
   std::vector<void*> given, wanted;
+  std::deque<std::vector<uint16_t>> halves;  // of each array in bfloat16
   const auto add = [&](Array& a) {
-    buffers.push_back({XLA_FFI_Buffer_STRUCT_SIZE, nullptr, a.type, a.numbers.data(), int64_t(a.shape.size()),
-                       a.shape.data()});
+    void* data = a.numbers.data();
+    if (a.type == XLA_FFI_DataType_BF16) {
+      std::vector<uint16_t>& half = halves.emplace_back(a.numbers.size());
+      std::transform(a.numbers.begin(), a.numbers.end(), half.begin(), upper_half);
+      data = half.data();
+    }
+    buffers.push_back(
+        {XLA_FFI_Buffer_STRUCT_SIZE, nullptr, a.type, data, int64_t(a.shape.size()), a.shape.data()});
   };
   for (Array& a : arguments) add(a);
   for (Array* a : results) add(*a);
@@ -169,6 +195,11 @@ inline void call(XLA_FFI_Handler* kernel, Threads& threads, std::vector<Array> a
   frame.attrs = {
       XLA_FFI_Attrs_STRUCT_SIZE, nullptr, int64_t(sorted.size()), types.data(), names.data(), values.data()};
   if (kernel(&frame)) fail("a kernel returned an error");
+  for (size_t i = results.size(); i-- > 0;)
+    if (results[i]->type == XLA_FFI_DataType_BF16) {
+      std::transform(halves.back().begin(), halves.back().end(), results[i]->numbers.begin(), widened);
+      halves.pop_back();
+    }
 }
 
 }  // namespace lamina::tests

@@ -1,4 +1,7 @@
-"""Each native kernel once, at sizes with odd ends: what `make sanitize` runs under sanitizers."""
+"""Native kernels in float32 once, at sizes with odd ends: what `make sanitize` watches.
+
+Those in bfloat16 it watches by test_native_half.py.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -82,9 +82,9 @@ def instruction_set() -> str:
     return _found().instruction_set
 
 
-def lanes() -> int:
-    """Return how many floats the library's vectors hold."""
-    return LANES[instruction_set() or "avx2"]
+def lanes(dtype: Any = "float32") -> int:
+    """Return how many floats the vectors hold of the library for a dtype, float32 or bfloat16."""
+    return LANES["avx512" if dtype == "bfloat16" else instruction_set() or "avx2"]
 
 
 def threads() -> int:

@@ -2,8 +2,8 @@
 
 States and gates are saved in the layout of the C++ kernel: the units padded to whole vectors, the
 state before the first step beside those after each. Where X and the weights are bfloat16, it is
-``native/half_recurrence.cc``: states and gates are saved in bfloat16, and in float32 what sums up
-over the steps, c or a GRU's h.
+``native/half_recurrence.cc`` and ``native/half_recurrence_pullback.cc``: states and gates are saved
+in bfloat16, and in float32 what sums up over the steps, c or a GRU's h.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def sweep(
 def _swept(cell, reverse, X, W_x, W_h, b, initial, lengths, keep):
     """Return h (t + 1, n, padded), c (the same, or without ``keep`` one step), and the gates."""
     t, n, _ = X.shape
-    padded, gates = _padded(cell, W_h.shape[0])
+    padded, gates = _padded(cell, W_h.shape[0], X.dtype)
     c = (t + 1 if keep else 1, n, padded) if len(initial) > 1 or _sums_h(cell, X) else NONE
     results = [
         jax.ShapeDtypeStruct((t + 1, n, padded), X.dtype),
@@ -65,9 +65,9 @@ def _steps(lengths):
     return or_none(None if lengths is None else lengths.astype(jnp.int32), "int32")
 
 
-def _padded(cell: str, units: int) -> tuple[int, int]:
+def _padded(cell: str, units: int, dtype: Any) -> tuple[int, int]:
     """Return the units padded to whole groups, and how many numbers the gates of a row are."""
-    group = _SLOTS * lanes() if cell.startswith("rnn") else lanes()
+    group = lanes(dtype) * (_SLOTS if cell.startswith("rnn") else 1)
     padded = -(-units // group) * group
     return padded, 0 if cell.startswith("rnn") else padded * _SLOTS
 
