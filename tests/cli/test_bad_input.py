@@ -48,7 +48,7 @@ FIT = ("fit", "flowers.csv", "--target", "species", "--epochs", "1", "--out", "m
         (["--model", "linear", "--hidden", "8"], ["--hidden expected a model that has it"]),
         (["--class-weight", "even"], ["--class-weight expected 'balanced'", "got 'even'"]),
         (["--precision", "float16"], ["precision expected one of float32, float64"]),
-        (["--out", "nowhere/m.safetensors"], ["--out expected a file in a folder that exists"]),
+        (["--out", "nowhere/m.safetensors"], ["expected a place that can be written to"]),
         (["--seed", "-1"], ["seed", "-1"]),
         (["--task", "regress"], ["'setosa'"]),
     ],

@@ -37,7 +37,10 @@ def test_a_smaller_model_predicts_and_travels(lamina, flowers_model, flowers_csv
         (["--method", "unit"], "Did you mean 'units'?"),
         (["--epochs", "-1"], "epochs expected a whole number at least 0; got -1"),
         (["--target", "spices"], "Did you mean 'species'?"),
-        (["--out", "nowhere/m.safetensors"], "--out expected a new file in a folder that exists"),
+        (
+            ["--out", "nowhere/m.safetensors"],
+            "nowhere/m.safetensors expected a place that can be written",
+        ),
         (
             ["--png", "nowhere/curve.png"],
             "nowhere/curve.png expected a place that can be written to",

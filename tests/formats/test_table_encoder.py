@@ -239,3 +239,11 @@ def test_any_table_survives_the_document(columns):
     assert Z.shape == (6, len(encoder.output_names))
     np.testing.assert_array_equal(again.transform(X), Z)
     assert encoder.unseen(X) == {}
+
+
+def test_numbers_with_signs_are_told_to_be_read_as_categories():
+    prices = pd.DataFrame({"price": ["$1,000", "$200", "300", "5,1", "?", "$7", "12"]})
+    with pytest.warns(UserWarning, match=r"'price' is read as 7 categories, .*; '\$1,000' is none"):
+        TableEncoder().fit(prices)
+    TableEncoder().fit(pd.DataFrame({"code": list("123456") * 2}))  # numbers all: names of kinds
+    TableEncoder().fit(pd.DataFrame({"size": ["1 m", "2 m", "3 m", "4 m", "5 m"] * 2}))

@@ -334,3 +334,13 @@ def test_importing_the_formats_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_row_numbers_that_pandas_wrote_are_left_out(tmp_path):
+    path = tmp_path / "rows.csv"
+    pd.DataFrame({"a": [1.5, 2, 3], "y": list("pqp")}, index=[4, 1, 7]).to_csv(path)
+    with pytest.warns(UserWarning, match="the first column has no name and numbers the rows"):
+        data = read_table(path, "y")
+    assert data.X.columns.tolist() == ["a"]
+    path.write_text(",a\n1.5,2\n2.5,3\n")  # no row numbers
+    assert read_table(path).X.shape == (2, 2)

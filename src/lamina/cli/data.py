@@ -90,7 +90,9 @@ def is_classification(y: np.ndarray) -> bool:
         return bool(np.isin(y, (0, 1)).all())
     if y.dtype.kind in "iu":
         return len(np.unique(y)) <= max(MOST_INTEGER_CLASSES, len(y) ** 0.5)
-    return y.dtype.kind not in "fc"
+    if y.dtype.kind == "f":
+        return bool(np.isin(y, (0, 1)).all())
+    return y.dtype.kind != "c"
 
 
 def with_name(y: np.ndarray, target: str | None) -> Any:

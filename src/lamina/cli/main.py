@@ -80,6 +80,9 @@ def _root(
 
 def main() -> None:
     """Run the command line: 0 is success, 2 unusable input, 1 training that failed."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # where the terminal's letters lack σ, ‖ or é
+            stream.reconfigure(errors="replace")
     try:
         app()
     except LaminaError as error:

@@ -34,16 +34,23 @@ SeriesShape = Annotated[str | None, in_series(help="What rows of numbers are: ST
 
 # A network to train
 
-Hidden = Annotated[str | None, in_network(help="Units of each hidden layer: 256,128.")]
-Filters = Annotated[str | None, in_conv(help="Channels of each stage: 32,64.")]
-KernelSize = Annotated[int | None, in_conv(help="The filters' side.")]
-Depth = Annotated[int | None, in_conv(help="Convolutions in a stage.")]
+Hidden = Annotated[
+    str | None, in_network(help="Units of each hidden layer; mlp 256,128, conv 128, recurrent 64.")
+]
+Filters = Annotated[str | None, in_conv(help="Channels of each stage; 32,64 if left out.")]
+KernelSize = Annotated[int | None, in_conv(help="The filters' side; 3 if left out.")]
+Depth = Annotated[int | None, in_conv(help="Convolutions in a stage; 2 if left out.")]
 Optimizer = Annotated[
     str | None,
-    in_training(help="gd, sgd, momentum, nesterov, rmsprop, adam, adamw, muon, lbfgs."),
+    in_training(
+        help="gd, sgd, momentum, nesterov, rmsprop, adam (usual; conv adamw), adamw, muon, lbfgs."
+    ),
 ]
-BatchSize = Annotated[int | None, in_training(help="Samples a step.")]
-Epochs = Annotated[int | None, in_training(help="Passes over the data.")]
+BatchSize = Annotated[int | None, in_training(help="Samples a step; 128, conv 64, recurrent 32.")]
+Epochs = Annotated[
+    int | None,
+    in_training(help="Passes over the data; about 10,000 steps in 20 to 200 passes, conv 10."),
+]
 
 # A saved model, and data for it
 

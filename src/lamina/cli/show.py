@@ -61,15 +61,29 @@ def _escaped(text: str) -> str:
     return escape("".join(c if c.isprintable() else "�" for c in text))
 
 
-def check_picture(path: Path | None) -> None:
-    """Raise unless a picture can be drawn into this file, found out before any work."""
-    if path is None:
-        return
+def check_outputs(inputs: Iterable[str | Path | None], **outputs: Path | None) -> None:
+    """Raise unless files can be written, none of them over an input: found out before any work.
+
+    Parameters
+    ----------
+    inputs : iterable of str or Path
+        What the command reads; what is no file, such as a known data set's name, is passed over.
+    **outputs
+        The paths to write, by their options' names.
+    """
     from lamina.formats.files import check_can_write
 
-    if path.suffix.lower() not in PICTURES:
-        raise InputError(f"--png expected a file's name that ends in .png, got {path}.")
-    check_can_write(path)
+    read = [Path(path) for path in inputs if path is not None]
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if option == "png" and path.suffix.lower() not in PICTURES:
+            raise InputError(f"--png expected a file's name that ends in .png, got {path}.")
+        if path.is_dir():
+            raise InputError(f"--{option} expected a file to write, got the folder {path}.")
+        if path.exists() and any(each.exists() and path.samefile(each) for each in read):
+            raise InputError(f"--{option} expected a new file, got {path}, which is read.")
+        check_can_write(path)
 
 
 def line(label: str, text: object) -> None:

@@ -233,6 +233,8 @@ class Classifier(NetworkEstimator):
     def _predict_proba(self, X) -> np.ndarray:
         return self._scores(X, probabilities=True)
 
+    _predict_proba.__name__ = "predict_proba"  # scikit-learn's stacking calls it by its name
+
     def predict(self, X) -> np.ndarray:
         """Return the class of the highest score (n,), or the labels above one half (n, K)."""
         found = self._scores(X)

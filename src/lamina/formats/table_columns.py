@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 # The words of pandas.api.types.infer_dtype.
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "boolean"}
+_NEARLY_NUMBER = re.compile(r"[^\w.,]{0,2}[\d.,' ]*\d[^\w.,]{0,2}")
 _TEXTS = {"string", "categorical", "mixed", "mixed-integer", "empty"}
 
 
@@ -76,6 +79,7 @@ class CategoryColumn:
                 f"identifier, a date or free text. If so, {_drop_hint(column)}, or turn it into "
                 "numbers."
             )
+        _warn_of_numbers(column, categories)
         return cls(str(column.name), categories)
 
     @property
@@ -129,6 +133,29 @@ def _numbers(column: pd.Series) -> np.ndarray:
             f"Correct them, or empty them to count as missing."
         )
     return values
+
+
+def _warn_of_numbers(column: pd.Series, categories: tuple[str, ...]) -> None:
+    """Warn where categories are numbers but for a sign, a comma or a question mark."""
+    numbers = [each for each in categories if _NEARLY_NUMBER.fullmatch(each)]
+    others = [each for each in categories if each not in numbers or not _is_number(each)]
+    few = len(numbers) < 5 or 2 * len(numbers) < len(categories)
+    if column.dtype == "category" or few or not others:
+        return
+    warnings.warn(
+        f"Column {column.name!r} is read as {len(categories)} categories, though most look like "
+        f"numbers; {others[0]!r} is none. Write plain numbers, and leave cells empty where there "
+        "is none, to have it read as numbers.",
+        stacklevel=6,
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _levels(column: pd.Series) -> tuple[np.ndarray, list[str]]:

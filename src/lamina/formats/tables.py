@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -66,7 +67,7 @@ def read_table(
     targets = [] if target is None else [target] if isinstance(target, str) else list(target)
     for name in (*targets, *dropped):
         check_column(path, frame.columns, name)
-    X = frame.drop(columns=[*targets, *dropped])
+    X = frame.drop(columns=[*targets, *dropped, *_row_numbers(path, frame, targets)])
     if X.shape[1] == 0:
         raise InputError(
             f"{path} expected at least one input column, got none once the target and the dropped "
@@ -79,6 +80,25 @@ def read_table(
     else:
         y = frame[target if isinstance(target, str) else targets].to_numpy(copy=True)
     return Dataset(X, y, "table", str(path))
+
+
+def _row_numbers(path: Path, frame: pd.DataFrame, targets: list[str]) -> list[str]:
+    """Return the nameless column of row numbers that pandas writes, which tells nothing of a row.
+
+    Where rows are sorted by their classes it would tell those.
+    """
+    name = frame.columns[0]
+    column = frame[name]
+    if (
+        name != "Unnamed: 0"
+        or name in targets
+        or not (column.dtype.kind in "iu" and column.is_unique)
+    ):
+        return []
+    warnings.warn(
+        f"{path}: the first column has no name and numbers the rows. It is left out.", stacklevel=3
+    )
+    return [name]
 
 
 def write_predictions(path: str | os.PathLike[str], columns: Mapping[str, np.ndarray]) -> None:

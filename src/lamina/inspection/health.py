@@ -54,7 +54,8 @@ CAUSES = (
     "unmoved layer",
     "rank collapse",
     "learning rate too low",
-    "class collapse",
+    "nothing learned",
+    COLLAPSE := "class collapse",
     "overfitting",
 )
 """Faults, those first that bring others with them."""
@@ -95,6 +96,8 @@ def hints(model: Any) -> tuple[Verdict, ...]:
 
 def _found(checks: Iterable[Check], evidence: Evidence) -> tuple[Verdict, ...]:
     verdicts = [verdict for check in checks for verdict in check(evidence)]
+    if all(verdict.fault == COLLAPSE for verdict in verdicts):  # all others say why
+        verdicts += training_checks.nothing_learned(evidence)
     return tuple(sorted(verdicts, key=_rank))
 
 

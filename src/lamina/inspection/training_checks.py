@@ -93,6 +93,22 @@ def _last_slope(loss: np.ndarray, rates: np.ndarray) -> float | None:
     return float(falls[2] / falls[0]) if falls[0] > 0 else None
 
 
+def nothing_learned(evidence: Evidence) -> Iterator[Verdict]:
+    """The loss is guessing's to the end."""
+    loss, guess = _losses(evidence)
+    if guess is None or not len(loss) or loss[_epoch(evidence)] < (1 - NOTHING) * guess:
+        return
+    yield Verdict(
+        "nothing learned",
+        "training",
+        loss[_epoch(evidence)] / guess,
+        "loss at the end as a multiple of guessing's",
+        f"below {1 - NOTHING:g}",
+        "Train for more epochs, or with a larger learning_rate; if it stays, these inputs do not "
+        "tell the targets.",
+    )
+
+
 def overfitting(evidence: Evidence) -> Iterator[Verdict]:
     """Data that were trained on are explained much better than others."""
     found = explained(evidence)

@@ -66,9 +66,7 @@ def compress(
 
     check_choice("--method", method, (AUTO, *WAYS))
     out = out or model.with_name(f"{model.stem}-small.safetensors")
-    if out.is_dir() or not out.parent.is_dir() or out.resolve() == model.resolve():
-        raise InputError(f"--out expected a new file in a folder that exists, got {out}.")
-    show.check_picture(png)
+    show.check_outputs([model, data], out=out, png=png)
     estimator = load(model)
     training.check_predicts(estimator)
     if not isinstance(estimator, NetworkEstimator) or type(estimator).__name__ == "Forecaster":

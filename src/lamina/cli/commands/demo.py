@@ -24,11 +24,15 @@ def demo(
     from lamina.cli import measure, show
     from lamina.cli.data import train_and_test
     from lamina.formats.encoders import encoder_for
+    from lamina.formats.files import unwritable
     from lamina.formats.trained_on import TrainedOn
     from lamina.inspection import draw_confusion, draw_templates, report
 
     use_compilation_cache()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
     parts = train_and_test("digits", None, None, TEST_FRACTION, SEED)
     train, test = parts.train, parts.test
     assert test is not None

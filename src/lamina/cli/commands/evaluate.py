@@ -34,7 +34,7 @@ def evaluate(
     from lamina.estimators.persistence import load
     from lamina.formats.trained_on import unseen
 
-    show.check_picture(png)
+    show.check_outputs([model, data], png=png)
     estimator = load(model)
     use_compilation_cache()
     of_rows = {"target": target, "size": size, "skip_bad": skip_bad, "stream": stream, "png": png}

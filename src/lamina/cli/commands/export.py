@@ -28,6 +28,7 @@ def export(
 
     if onnx is None and torch is None:
         raise InputError("export expected --onnx FILE or --torch FILE, got neither.")
+    show.check_outputs([model], onnx=onnx, torch=torch)
     estimator = load(model)
     if not hasattr(estimator, "network_"):
         raise InputError(

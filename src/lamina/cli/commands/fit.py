@@ -97,13 +97,14 @@ def fit(
         ),
     ] = None,
     hidden: options.Hidden = None,
-    activation: Annotated[str | None, in_network(help="relu, tanh, gelu, …")] = None,
+    activation: Annotated[str | None, in_network(help="relu (usual), tanh, gelu, …")] = None,
     init: Annotated[str | None, in_network(help="he, glorot, lecun, …")] = None,
     rank: Annotated[
         int | None, in_network(help="Length of users' and items' vectors; rank of lora's changes.")
     ] = None,
     dropout: Annotated[
-        float | None, in_network(help="Share of hidden outputs dropped in training.")
+        float | None,
+        in_network(help="Share of hidden outputs dropped in training; mlp 0, others 0.2."),
     ] = None,
     filters: options.Filters = None,
     kernel_size: options.KernelSize = None,
@@ -140,7 +141,7 @@ def fit(
     forecast: Annotated[
         str | None, in_forecast(help="Forecast these columns of a table: a,b.")
     ] = None,
-    horizon: Annotated[int | None, in_forecast(help="Steps to forecast.")] = None,
+    horizon: Annotated[int | None, in_forecast(help="Steps to forecast; 12 if left out.")] = None,
     season: Annotated[int | None, in_forecast(help="Steps of a season; found if left out.")] = None,
     exogenous: Annotated[
         str | None, in_forecast(help="Columns to read beside the forecast ones: a,b or all.")
@@ -175,10 +176,14 @@ def fit(
     penalty: Annotated[
         str | None, in_training(help="l1, l2, elastic_net, or none; on weight matrices.")
     ] = None,
-    alpha: Annotated[float | None, in_training(help="The penalty's strength.")] = None,
+    alpha: Annotated[
+        float | None, in_training(help="The penalty's strength; 1e-4, conv 0.01.")
+    ] = None,
     l1_ratio: Annotated[float | None, in_training(help="Share of L1 in elastic_net.")] = None,
     optimizer: options.Optimizer = None,
-    learning_rate: Annotated[float | None, in_training(help="The base rate.")] = None,
+    learning_rate: Annotated[
+        float | None, in_training(help="The base rate; mlp 0.001, conv and recurrent 0.003.")
+    ] = None,
     schedule: Annotated[
         str | None, in_training(help="constant, cosine, one_cycle, exponential, plateau.")
     ] = None,
@@ -227,7 +232,7 @@ def fit(
     """Train a network, or a model of users and items, on a file and save it."""
     from lamina.cli import data as sources
     from lamina.cli import reading as readings
-    from lamina.cli import rows, streaming, training
+    from lamina.cli import rows, show, streaming, training
 
     if distributed:
         training.join_processes()
@@ -264,7 +269,8 @@ def fit(
         bands=bands,
     )  # fmt: skip
     of_steps = {"time": time, "forecast": forecast, "exogenous": exogenous}
-    path = _writable(out, data)
+    path = _named(out, data)
+    show.check_outputs([*files, test, validation], out=path, metrics=metrics)
     if stream:
         others = {"generate_level": generate_level, "series_shape": series_shape}
         streaming.refuse_others(
@@ -320,17 +326,12 @@ def _one_of(files: list[str], model: str | None) -> str:
     return files[0]
 
 
-def _writable(out: Path | None, data: str) -> Path:
-    """Return where to write, found out before training: never over a file that was not named."""
-    from lamina.formats.files import check_can_write
-
+def _named(out: Path | None, data: str) -> Path:
+    """Return where to write: never over a file that was not named."""
     if out is None:
         stem = Path(data.rstrip("/\\")).name.split(".")[0] or "model"
         out = Path(f"{stem}.safetensors")
         number = 2
         while out.exists():
             out, number = Path(f"{stem}-{number}.safetensors"), number + 1
-    if out.is_dir() or not out.parent.is_dir():
-        raise InputError(f"--out expected a file in a folder that exists, got {out}.")
-    check_can_write(out)
     return out

@@ -28,6 +28,7 @@ def import_onnx(
     from lamina.cli import show
     from lamina.estimators import onnx_import
 
+    show.check_outputs([graph], out=out)
     named = None if classes is None else [name.strip() for name in classes.split(",")]
     estimator = onnx_import.import_onnx(graph, named, output)
     estimator.save(out)

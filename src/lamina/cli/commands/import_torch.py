@@ -31,6 +31,7 @@ def import_torch(
     from lamina.cli import show
     from lamina.estimators import torch_weights
 
+    show.check_outputs([weights, layout], out=out)
     estimator = torch_weights.import_torch(weights, layout)
     estimator.save(out)
     show.line("saved", f"{out}: {type(estimator).__name__} with the weights of {weights}")

@@ -56,7 +56,7 @@ def inspect(
         raise InputError(f"inspect expected --png FILE to draw {image} into, got none.")
     if data is None or image is not None:
         refuse("data with targets", "none", **told)
-    show.check_picture(png)
+    show.check_outputs([model, data], png=png, html=html)
     estimator = load(model)
     shown, told_of_rows = None, ""
     if data is not None and image is None:

@@ -45,6 +45,7 @@ def predict(
     from lamina.estimators.persistence import load
     from lamina.formats.read import has_test_part, read
 
+    show.check_outputs([model, data], out=out)
     estimator = load(model)
     use_compilation_cache()
     of_rows = {"proba": proba, "size": size, "skip_bad": skip_bad, "stream": stream}

@@ -31,10 +31,11 @@ def recommend(
 ) -> None:
     """Recommend items for users, or find items alike, with a saved model."""
     from lamina.cache import use_compilation_cache
-    from lamina.cli import recommending
+    from lamina.cli import recommending, show
     from lamina.estimators.factorization import Factorization
     from lamina.estimators.persistence import load
 
+    show.check_outputs([model], out=out)
     estimator = load(model)
     if not isinstance(estimator, Factorization):
         raise InputError(
