@@ -81,8 +81,9 @@ def _root(
 def main() -> None:
     """Run the command line: 0 is success, 2 unusable input, 1 training that failed."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # where the terminal's letters lack σ, ‖ or é
-            stream.reconfigure(errors="replace")
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")  # where the terminal's letters lack σ or ‖
     try:
         app()
     except LaminaError as error:

@@ -81,9 +81,9 @@ class Dataset:
 def _bytes(part: Any) -> bytes:
     """Return what an array, a table or a text holds, types of numbers included."""
     if hasattr(part, "columns"):
-        import pandas as pd
+        from pandas.util import hash_pandas_object
 
-        part = pd.util.hash_pandas_object(part, index=False).to_numpy()
+        part = hash_pandas_object(part, index=False).to_numpy()
     if isinstance(part, str):
         return part.encode("utf-8", "surrogatepass")
     array = np.asarray(part)

@@ -144,11 +144,14 @@ def gathered(model: Any, X: Any = None, y: Any = None) -> Evidence:
         For a model that is not fitted or has no network, and for X without y.
     """
     if not hasattr(model, "network_"):
-        fitted = hasattr(model, "weights_") or hasattr(model, "history_")
-        got = "one without a network" if fitted else "one that is not fitted"
+        if hasattr(model, "weights_") or hasattr(model, "history_"):
+            got = "one without a network. Look at its own figures by evaluate."
+        elif hasattr(model, "as_trained"):
+            got = "one that is not fitted. Call fit first."
+        else:
+            got = "none of Lamina's. Of a pipeline give the last step, and data as it gets them."
         raise InputError(
-            f"health expected a fitted estimator of networks, got {type(model).__name__}, {got}. "
-            + ("Look at its own figures by evaluate." if fitted else "Call fit first.")
+            f"health expected a fitted estimator of networks, got {type(model).__name__}, {got}"
         )
     if (X is None) != (y is None):
         given, missing = ("X", "y") if y is None else ("y", "X")

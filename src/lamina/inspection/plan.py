@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lamina.errors import InputError
 from lamina.functions.losses import Loss
 from lamina.kernels.cells import CELLS
 from lamina.layers.composite import Composite
@@ -124,8 +125,13 @@ def plan(
     Raises
     ------
     InputError
-        If the network cannot take samples of that shape.
+        If it is none, or cannot take samples of that shape.
     """
+    if not isinstance(network, Layer):
+        raise InputError(
+            f"plan expected a network, got {type(network).__name__}. An estimator has its own: "
+            "estimator.plan(X, y), which needs no fit."
+        )
     arrays = 2 if optimizer is None else _arrays(optimizer)
     network.output_shape(input_shape, "network")
     costs = list(_costs(network, input_shape, batch_size, ""))

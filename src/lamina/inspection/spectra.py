@@ -139,7 +139,7 @@ class Spectrum:
 
 
 def spectra(
-    weights: dict[str, Any],
+    weights: Any,
     initial: dict[str, Any] | None = None,
     method: str = "auto",
     prefix: str = "",
@@ -148,8 +148,8 @@ def spectra(
 
     Parameters
     ----------
-    weights : nested dict of arrays
-        Such as ``estimator.weights_``; vectors are left out.
+    weights : fitted estimator, or nested dict of arrays
+        Whose matrices, such as ``estimator.weights_``; vectors are left out.
     initial : nested dict of arrays, optional
         The same before training.
     method : {"auto", "exact", "randomized"}
@@ -162,6 +162,7 @@ def spectra(
     >>> [s.spectral for s in spectra({"dense_0": {"W": np.diag([2.0, 1.0])}})]
     [2.0]
     """
+    weights = getattr(weights, "weights_", weights)
     for name, value in weights.items():
         before = None if initial is None else initial[name]
         if isinstance(value, dict):

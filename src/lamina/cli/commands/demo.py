@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,7 +41,7 @@ def demo(
     linear = LinearClassifier(alpha=TEMPLATE_ALPHA, encoder=encoder, random_state=SEED)
     linear.fit(train.X, train.y)
     show.line("linear", f"X W + b                                 {measure.headline(linear, test)}")
-    model = MLPClassifier(encoder=encoder, callbacks=[Watch()], random_state=SEED)
+    model: Any = MLPClassifier(encoder=encoder, callbacks=[Watch()], random_state=SEED)
     model.fit(train.X, train.y, validation_data=(test.X, test.y))
     show.line("mlp", f"relu(relu(X W₀ + b₀) W₁ + b₁) W₂ + b₂   {measure.headline(model, test)}")
     confusion = measure.confusion_of(model, test)
