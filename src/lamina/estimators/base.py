@@ -285,6 +285,7 @@ class NetworkEstimator(Estimator):
         if not continuing:
             self.input_shape_ = X.shape[1:]
         weight = validation.check_weights(sample_weight, len(X), self._dtype)
+        validation.check_rows_agree(X, y)
         targets = self._known_targets(y) if continuing else self._fit_targets(y, weight)
         self.target_names_ = _names_of(y)
         validation.check_same_length(X, targets)

@@ -74,6 +74,12 @@ def check_samples(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndar
     return check_matrix(estimator, X.reshape(len(X), -1), dtype, reset=reset).reshape(X.shape)
 
 
+def check_rows_agree(X: Any, y: Any) -> None:
+    """Raise for arrays with other numbers of rows, before anything is learned from either."""
+    if getattr(y, "ndim", 0) and hasattr(y, "__len__"):
+        check_same_length(X, y)
+
+
 def check_dense_or_sparse(estimator: Any, X: Any, *, reset: bool) -> Any:
     """Return ``X`` as a C-ordered array or, if it is sparse, as CSR of the same kind.
 

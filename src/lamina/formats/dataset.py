@@ -83,8 +83,8 @@ def _bytes(part: Any) -> bytes:
     if hasattr(part, "columns"):
         from pandas.util import hash_pandas_object
 
-        part = hash_pandas_object(part, index=False).to_numpy()
-    if isinstance(part, str):
+        part = hash_pandas_object(part, index=False).to_numpy()  # type: ignore
+    if type(part) is str:
         return part.encode("utf-8", "surrogatepass")
     array = np.asarray(part)
     told = f"{array.dtype}{array.shape}".encode()

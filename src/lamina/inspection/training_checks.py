@@ -158,7 +158,8 @@ def explained(evidence: Evidence) -> Explained | None:
     of_classes = evidence.loss.target == "classes"
     name = "accuracy" if of_classes else "loss"
     train, held_out = history.get(name), history.get(f"val_{name}")
-    if not train or (not of_classes and evidence.guess is None):
+    # An epoch's figure is the mean over its steps: that of the first says little of its end.
+    if not train or len(train) < 2 or (not of_classes and evidence.guess is None):
         return None
     if held_out and len(held_out) == len(train) and not evidence.stopped_early:
         return Explained(_share(evidence, train[-1]), _share(evidence, held_out[-1]))

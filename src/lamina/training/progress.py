@@ -28,6 +28,8 @@ class ProgressBar(Callback):
         self._bar: Any = None
         self._figures = ""
         self._drawn = 0.0
+        self._done, self._first = 0, 0
+        self._started: float | None = None
 
     def on_start(self, run: Run) -> None:
         """Draw the bar."""
@@ -52,18 +54,20 @@ class ProgressBar(Callback):
     def on_block(self, run: Run, totals: Totals) -> None:
         """Move on, at most ten times a second."""
         now = time.perf_counter()
-        self._started = self._started or now
+        if self._started is None:  # the first block was compiled, and does not count
+            self._started, self._first = now, int(totals.steps)
         if now - self._drawn < SECONDS_BETWEEN_UPDATES:
             return
         self._drawn = now
         record = run.figures(totals)
         steps = self._done + int(totals.steps)
+        seen, passed = (steps - self._first) * run.source.batch_size, now - self._started
         self._bar.update(
             self._task,
             completed=steps,
             epoch=f"{run.epoch + 1}/{run.epochs}",
             figures=self._figures or _shown(record),
-            rate=f"{steps * run.source.batch_size / max(now - self._started, 1e-9):,.0f} samples/s",
+            rate=f"{seen / passed:,.0f} samples/s" if passed > 0 else "",
         )
 
     def on_epoch(self, run: Run, record: Record) -> None:

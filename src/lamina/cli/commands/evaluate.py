@@ -52,6 +52,12 @@ def evaluate(
         refuse("a model of rows", "one that forecasts series", **of_rows)
         forecasting.evaluate(estimator, model, data)
         return
+    if type(estimator).__name__ == "CharacterModel":
+        from lamina.cli import language
+
+        refuse("a model of rows", "one that writes texts", **of_rows)
+        language.evaluate(estimator, model, data)
+        return
     training.check_predicts(estimator)
     told = ""
     if stream:

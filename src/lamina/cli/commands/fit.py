@@ -290,7 +290,7 @@ def fit(
         refuse("a labelled data set", "users and items", **others)
         pairs.fit(files, model, settings, of_pairs, path, test, test_fraction)
         return
-    refuse("--model ratings or implicit", model or "another", **of_pairs)
+    refuse("--model ratings or implicit", model or "none", **of_pairs)
     if generate_level is not None:
         from lamina.cli import language
 
