@@ -1,6 +1,7 @@
 """Series, sounds and texts from the command line: fit, predict and evaluate; and refusals."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def test_a_model_remembers_its_columns(model, lamina, table):
     expected = library.load(model[0]).predict_proba(series)[:, 1]
     np.testing.assert_allclose(found["p(up)"], expected, rtol=1e-5)
     outcome = lamina("evaluate", model[0], "new.csv")
-    assert "accuracy 1.0000 on 40 rows" in outcome.out
+    assert "accuracy 1.0000 on 8 rows" in outcome.out
 
 
 def test_columns_of_other_names_are_told(model, lamina, table):
@@ -244,7 +245,7 @@ def test_texts_and_words_never_seen(lamina):
     outcome = lamina(*command.split())
     assert outcome.status == 0, outcome.err
     assert "accuracy 1.0000 on 12 rows" in outcome.out
-    assert "accuracy 1.0000 on 60 rows" in lamina("evaluate", "m.safetensors", "t.csv").out
+    assert "accuracy 1.0000 on 12 rows" in lamina("evaluate", "m.safetensors", "t.csv").out
     pd.DataFrame({"review": ["fine the unheardof film"]}).to_csv("new.csv", index=False)
     assert lamina("predict", "m.safetensors", "new.csv").out == "stars\nmany\n"
     outcome = lamina("predict", "m.safetensors", "new.csv", "--unknown", "error")
@@ -284,14 +285,16 @@ def test_rows_of_numbers_are_series_where_their_shape_is_told(lamina):
 
 
 def test_a_language_model_predicts_nothing(lamina):
-    with open("text.txt", "w") as file:
-        file.write("to be or not to be, that is the question. " * 40)
+    text = "to be or not to be, that is the question. " * 40
+    Path("text.txt").write_text(text)
     command = "fit text.txt --generate-level char --hidden 4 --epochs 1 --quiet -o m.safetensors"
     assert lamina(*command.split()).status == 0
-    for name in ("predict", "evaluate"):
-        outcome = lamina(name, "m.safetensors", "text.txt")
-        assert outcome.status == 2
-        assert "got a language model. Let it write: lamina generate" in outcome.err
+    outcome = lamina("predict", "m.safetensors", "text.txt")
+    assert outcome.status == 2
+    assert "got a language model. Let it write: lamina generate" in outcome.err
+    outcome = lamina("evaluate", "m.safetensors", "text.txt")
+    bits = library.load("m.safetensors").evaluate(text)["bits_per_code"]
+    assert f"result    {bits:.3f} bits per char" in outcome.out
     outcome = lamina("generate", "m.safetensors", "--prompt", "Zoë")
     assert outcome.status == 2
     assert re.search(r"got 'Z' at position 0.*--unknown replace", outcome.err)
