@@ -128,6 +128,7 @@ def test_evaluate_and_predict_ratings(models, lamina):
     model = library.load(folder / "m.safetensors")
     table = pd.read_csv(folder / "u.data", sep="\t", names=["user", "item", "rating", "time"])
     assert f"RMSE {model.evaluate(table)['rmse']:.4f}" in outcome.out
+    assert f"{len(table):,} of them were trained on" in outcome.out
     assert "metric" not in outcome.out
     lamina("predict", folder / "m.safetensors", folder / "u.data", "--out", "p.csv")
     found = pd.read_csv("p.csv")

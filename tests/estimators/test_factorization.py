@@ -71,7 +71,8 @@ def test_ratings_are_predicted_better_than_by_their_mean(ratings, solver):
     error = test["rating"] - model.predict(test)
     assert figures["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
     assert figures["mae"] == pytest.approx(np.mean(np.abs(error)))
-    assert figures["ratings"] == 80
+    assert (figures["ratings"], figures["seen"]) == (80, 0)
+    assert model.evaluate(ratings)["seen"] == 320
     assert figures["rmse"] < 0.75 * test["rating"].std()
     assert model.score(test) == pytest.approx(
         1 - np.sum(error**2) / np.sum((test["rating"] - test["rating"].mean()) ** 2)

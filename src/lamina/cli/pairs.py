@@ -258,6 +258,11 @@ def evaluate(estimator: Factorization, model: Path, data: str, at: Sequence[int]
         show.line("result", _errors(found))
         if found["unknown"]:
             show.line("unknown", f"{found['unknown']:,.0f} with a user or item not in training")
+        if found["seen"]:
+            show.line(
+                "note",
+                f"{found['seen']:,.0f} of them were trained on; on new ones expect more error.",
+            )
         if at is None:
             return
     lengths = tuple(at or (10,))

@@ -492,6 +492,12 @@ class Factorization(Estimator):
         wanted = np.repeat(np.arange(len(codes)), np.diff(relevant.indptr)) * width
         return int(np.isin(wanted + relevant.indices, had).sum())
 
+    def _trained_on(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """Tell which pairs of codes (n,) were there in training."""
+        width = len(self._items)
+        had = np.repeat(np.arange(len(self._activity)), self._activity) * width + self._seen[1]
+        return (rows >= 0) & (cols >= 0) & np.isin(rows * width + cols, had)
+
     def _grades(self, held_out: Interactions) -> Any:
         """Return the relevant items of each user, in the columns of the model and beyond."""
         from scipy.sparse import csr_array

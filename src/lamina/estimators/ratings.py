@@ -236,7 +236,8 @@ class RatingFactorization(Factorization):
         -------
         dict
             ``"rmse"`` and ``"mae"``; ``"ratings"``, how many; ``"unknown"``, how many of them have
-            a user or an item that was not there in training.
+            a user or an item that was not there in training; ``"seen"``, how many are of pairs that
+            were.
 
         Warns
         -----
@@ -261,6 +262,7 @@ class RatingFactorization(Factorization):
             "mae": float(np.mean(np.abs(error))),
             "ratings": float(len(error)),
             "unknown": float(np.sum((rows < 0) | (cols < 0))),
+            "seen": float(self._trained_on(rows, cols).sum()),
         }
 
     def _measured(self, X: Any, y: Any) -> tuple[tuple[Any, Any], np.ndarray]:
