@@ -178,4 +178,4 @@ def test_a_run_goes_on_from_its_folder(lamina, flowers_csv):
     assert again.status == 0, again.err
     assert len(Path("m.jsonl").read_text().splitlines()) == 3
     other = lamina(*fit, "--epochs", 4, "--resume", "run1")
-    assert (other.status, "another max_epochs (3" in other.err) == (2, True)
+    assert (other.status, "another --epochs (3" in other.err) == (2, True)

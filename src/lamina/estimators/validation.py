@@ -76,7 +76,7 @@ def check_samples(estimator: Any, X: Any, dtype: Any, *, reset: bool) -> np.ndar
 
 def check_rows_agree(X: Any, y: Any) -> None:
     """Raise for arrays with other numbers of rows, before anything is learned from either."""
-    if getattr(y, "ndim", 0) and hasattr(y, "__len__"):
+    if (isinstance(y, np.ndarray) and y.ndim) or hasattr(y, "iloc"):
         check_same_length(X, y)
 
 

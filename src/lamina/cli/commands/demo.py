@@ -65,5 +65,12 @@ def demo(
         model, test.X, test.y, paths["report"], title="Handwritten digits", data="digits held out"
     )
     show.line("report", f"{paths['report']}: open it in a browser")
-    command = "lamina" if shutil.which("lamina") else sys.argv[0]  # in .venv/bin after make demo
-    show.line("next", f"{command} inspect {paths['model']} digits")
+    show.line("next", f"{_command()} inspect {paths['model']} digits")
+
+
+def _command() -> str:
+    """Return how to call the command line: ``.venv/bin/lamina`` after ``make demo``."""
+    beside = Path(sys.executable).with_name("lamina")
+    if shutil.which("lamina") or not beside.exists():
+        return "lamina"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
