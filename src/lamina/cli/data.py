@@ -11,7 +11,7 @@ from lamina.errors import InputError
 from lamina.formats.dataset import Dataset
 from lamina.formats.read import can_read_as, has_test_part, is_images, read
 from lamina.formats.readings import LongTable, TextColumn
-from lamina.formats.trained_on import split
+from lamina.formats.trained_on import TrainedOn, split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,12 +20,11 @@ MOST_INTEGER_CLASSES = 20
 
 
 class Split(NamedTuple):
-    """What to train on and to test on, what both are from, and the share drawn to test on."""
+    """What to train on and to test on, and by what the data that both are from are known again."""
 
     train: Dataset
     test: Dataset | None
-    whole: Dataset
-    held_out: float
+    origin: TrainedOn
 
 
 def read_labelled(path: str | Path, target: str | None, **options: Any) -> Dataset:
@@ -68,20 +67,22 @@ def train_and_test(
     """Return what to train on and to test on: given, the source's own, or held out at random."""
     if test is not None:
         train = read_labelled(path, target, **options)
-        return Split(train, read_like(train, test, target, **options), train, 0)
+        return Split(train, read_like(train, test, target, **options), TrainedOn.of(train, 0, seed))
     if has_test_part(path):
         train = read_labelled(path, target, part="train", **options)
-        return Split(train, read_like(train, path, target, part="test", **options), train, 0)
+        held_out = read_like(train, path, target, part="test", **options)
+        return Split(train, held_out, TrainedOn.of(train, 0, seed))
     dataset = read_labelled(path, target, **options)
+    origin = TrainedOn.of(dataset, test_fraction, seed)
     if test_fraction == 0:
-        return Split(dataset, None, dataset, 0)
+        return Split(dataset, None, origin)
     rows, held_out = split(len(dataset), test_fraction, seed)
     if not len(rows) or not len(held_out):
         raise InputError(
             f"--test-fraction expected to leave rows to train and to test on, got {test_fraction} "
             f"of {len(dataset)} rows. Use --test-fraction 0 to train on all."
         )
-    return Split(dataset.take(rows), dataset.take(held_out), dataset, test_fraction)
+    return Split(dataset.take(rows), dataset.take(held_out), origin)
 
 
 def is_classification(y: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from lamina.cli.options import refuse
+from lamina.cli.options import option_of, refuse
 from lamina.errors import InputError, check_choice
 
 MODELS = {
@@ -121,7 +121,7 @@ def estimator_of(name: str, settings: dict[str, Any]) -> Any:
     strange = [key for key in given if key not in known]
     if strange:
         raise InputError(
-            f"--{strange[0].replace('_', '-')} expected a model that has it, got {name}. "
+            f"{option_of(strange[0])} expected a model that has it, got {name}. "
             "Leave it out or choose another --model."
         )
     if given.get("penalty") == "none":

@@ -80,13 +80,17 @@ Quiet = Annotated[bool, in_output("--quiet", "-q", help="No progress bar.")]
 RENAMED = {"max_epochs": "--epochs"}
 
 
+def option_of(parameter: str) -> str:
+    """Return the option that sets an estimator's parameter."""
+    return RENAMED.get(parameter, f"--{parameter.replace('_', '-')}")
+
+
 def in_options(message: str, command: Callable[..., None]) -> str:
     """Return an error's message with estimators' parameters as the options that set them.
 
     A name of one word is taken for a parameter only where the message begins with it.
     """
-    named = {name: f"--{name.replace('_', '-')}" for name in signature(command).parameters}
-    named |= RENAMED
+    named = {name: option_of(name) for name in (*signature(command).parameters, *RENAMED)}
     subject, _, rest = message.partition(" ")
     if subject in named and rest.startswith("expected"):
         message = f"{named[subject]} {rest}"
@@ -120,6 +124,4 @@ def refuse(expected: str, got: str, **options: Any) -> None:
     """Raise for the first option that was given: what is to be done has no use for it."""
     for name, given in options.items():
         if given is not None and given is not False and given != []:
-            raise InputError(
-                f"--{name.replace('_', '-')} expected {expected}, got {got}. Leave it out."
-            )
+            raise InputError(f"{option_of(name)} expected {expected}, got {got}. Leave it out.")

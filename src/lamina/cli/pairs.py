@@ -11,7 +11,7 @@ import numpy as np
 
 from lamina.cache import use_compilation_cache
 from lamina.cli import families, show, training
-from lamina.cli.options import words
+from lamina.cli.options import option_of, words
 from lamina.errors import InputError, check_choice, check_number
 from lamina.estimators.factorization import Factorization
 from lamina.estimators.ratings import RatingFactorization
@@ -41,11 +41,10 @@ def check_taken(name: str, settings: dict[str, Any]) -> None:
     of_solvers = set().union(*TAKEN.values())
     for setting in sorted(of_solvers - TAKEN[alike]):
         if settings.get(setting) is not None:
-            option = setting.replace("max_epochs", "epochs").replace("_", "-")
             takers = [other for other, taken in TAKEN.items() if setting in taken]
             raise InputError(
-                f"--{option} expected a solver that looks at it ({', '.join(takers)}), got "
-                f"{solver}. Leave it out or choose another --solver."
+                f"{option_of(setting)} expected a solver that looks at it ({', '.join(takers)}), "
+                f"got {solver}. Leave it out or choose another --solver."
             )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from lamina.cli import data as sources
 from lamina.cli import families, show, streaming, training
-from lamina.formats.trained_on import TrainedOn
 
 
 def fit(
@@ -41,8 +40,9 @@ def fit(
     if model == "transfer" and options["size"] is None:
         options["size"] = _size_for_backbone(data, settings["backbone"])
     seed = settings["random_state"]
-    parts = sources.train_and_test(data, target, test, test_fraction, seed, **options)
-    train = parts.train
+    train, held_out, origin = sources.train_and_test(
+        data, target, test, test_fraction, seed, **options
+    )
     estimator = families.estimator_on(train, model, task, settings, unknown)
     validate = None
     if validation is not None:
@@ -51,8 +51,8 @@ def fit(
     show.line("data", f"{train.source}: {len(train):,} rows to train on")
     y = sources.with_name(train.y, target)  # type: ignore
     training.train(estimator, path, train.X, y, validation_data=validate)
-    estimator.trained_on_ = TrainedOn.of(parts.whole, parts.held_out, seed)
-    training.report_and_save(estimator, parts.test, path)
+    estimator.trained_on_ = origin
+    training.report_and_save(estimator, held_out, path)
 
 
 def _size_for_backbone(data: str, backbone: str | None) -> tuple[int, int] | None:

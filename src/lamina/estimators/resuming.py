@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 
 from lamina.errors import InputError
 from lamina.formats.checkpoints import Checkpoint, CheckpointFolder
+from lamina.formats.dataset import digest_of
 from lamina.placement import of_each_process
 from lamina.training.snapshots import Snapshot, resume
 
@@ -68,7 +67,11 @@ class Resumption:
             If what was found is another run's, told by its settings and its data, or another run is
             being kept there.
         """
-        self.folder.identity = {**_identity(estimator), "seed": seed, "data": _digest(data)}
+        self.folder.identity = {
+            **_identity(estimator),
+            "seed": seed,
+            "data": digest_of(jax.tree.leaves(data)),
+        }
         if self.found is not None:
             document, arrays = self.found
             self.folder.check_same(self.folder.identity, document)
@@ -82,13 +85,3 @@ def _identity(estimator: NetworkEstimator) -> dict[str, Any]:
 
     kept = {k: v for k, v in parameters(estimator).items() if k not in NOT_OF_THE_RUN}
     return {"estimator": type(estimator).__name__, **kept}
-
-
-def _digest(data: Any) -> str:
-    """Return a digest over all arrays of a run's data."""
-    blake = hashlib.blake2b(digest_size=16)
-    for array in jax.tree.leaves(data):
-        array = np.ascontiguousarray(array)
-        blake.update(f"{array.dtype}{array.shape}".encode())
-        blake.update(array.reshape(-1).view(np.uint8).data)
-    return blake.hexdigest()

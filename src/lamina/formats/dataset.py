@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,22 +70,28 @@ class Dataset:
         columns : sequence of str, optional
             Those of a table that count; None for all.
         """
-        blake = hashlib.blake2b(digest_size=16)
         X: Any = self.X if columns is None else self.X[list(columns)]  # type: ignore
-        for part in X if isinstance(X, list) else [X]:
-            blake.update(_bytes(part))
-        blake.update(_bytes(self.y))
-        return blake.hexdigest()
+        return digest_of(map(_as_array, [*(X if isinstance(X, list) else [X]), self.y]))
 
 
-def _bytes(part: Any) -> bytes:
-    """Return what an array, a table or a text holds, types of numbers included."""
+def digest_of(arrays: Iterable[Any]) -> str:
+    """Return a digest over arrays of numbers, their shapes and dtypes."""
+    blake = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        blake.update(f"{array.dtype}{array.shape}".encode())
+        blake.update(array.reshape(-1).view(np.uint8).data)
+    return blake.hexdigest()
+
+
+def _as_array(part: Any) -> np.ndarray:
+    """Return what an array, a table or a text holds as an array of numbers."""
     if hasattr(part, "columns"):
         from pandas.util import hash_pandas_object
 
-        part = hash_pandas_object(part, index=False).to_numpy()  # type: ignore
-    if type(part) is str:
-        return part.encode("utf-8", "surrogatepass")
+        return hash_pandas_object(part, index=False).to_numpy()  # type: ignore
     array = np.asarray(part)
-    told = f"{array.dtype}{array.shape}".encode()
-    return told + (repr(array.tolist()).encode() if array.dtype == object else array.tobytes())
+    if array.dtype.kind in "OU":  # texts, and cells of any kind
+        text = part if isinstance(part, str) else repr(array.tolist())
+        array = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    return array

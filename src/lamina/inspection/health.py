@@ -40,6 +40,7 @@ OF_HISTORY: tuple[Check, ...] = (
     training_checks.overfitting,
 )
 """Those that look at nothing but figures of epochs where there are no data."""
+COLLAPSE = "class collapse"
 CAUSES = (
     "not finite",
     "input not scaled",
@@ -55,7 +56,7 @@ CAUSES = (
     "rank collapse",
     "learning rate too low",
     "nothing learned",
-    COLLAPSE := "class collapse",
+    COLLAPSE,
     "overfitting",
 )
 """Faults, those first that bring others with them."""

@@ -25,7 +25,6 @@ def demo(
     from lamina.cli.data import train_and_test
     from lamina.formats.encoders import encoder_for
     from lamina.formats.files import unwritable
-    from lamina.formats.trained_on import TrainedOn
     from lamina.inspection import draw_confusion, draw_templates, report
 
     use_compilation_cache()
@@ -33,8 +32,7 @@ def demo(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
-    parts = train_and_test("digits", None, None, TEST_FRACTION, SEED)
-    train, test = parts.train, parts.test
+    train, test, origin = train_and_test("digits", None, None, TEST_FRACTION, SEED)
     assert test is not None
     show.line("data", f"{len(train)} handwritten digits of 8×8 pixels; {len(test)} more to test on")
     encoder = encoder_for(train)
@@ -57,7 +55,7 @@ def demo(
         paths["templates"], dpi=150
     )
     draw_confusion(confusion, model.classes_.tolist()).savefig(paths["confusion"], dpi=150)
-    model.trained_on_ = TrainedOn.of(parts.whole, parts.held_out, SEED)
+    model.trained_on_ = origin
     model.save(paths["model"])
     show.line("pictures", f"{paths['templates']} (each class's weights), {paths['confusion']}")
     show.line("model", f"{paths['model']} ({show.file_size(paths['model'])})")
