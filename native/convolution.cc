@@ -16,8 +16,6 @@
 namespace lamina {
 namespace {
 
-using Places = ffi::Buffer<ffi::U8>;
-using PlacesResult = ffi::ResultBuffer<ffi::U8>;
 constexpr int64_t SLACK = 4 * LANES;  // numbers that may be read beyond the last, and are not used
 
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
@@ -39,18 +37,12 @@ struct Forward {
 template <int CELLS, bool AVERAGE>
 void finish(const Forward& f, const float* z, Vector b, int64_t at, int64_t lanes) {
   const ptrdiff_t* offsets = f.offsets.data();
+  const int cells = int(f.offsets.size());
   const int64_t step = f.size.pool.right * f.cell();
   for (int64_t x = 0; x < f.size.pooled.right; x++, z += step, at += f.size.filters) {
     Integers place;
-    Vector a;
-    if (AVERAGE) {
-      a = mean<CELLS>(z, offsets, int(f.offsets.size()), b, f.relu, place);
-    } else {
-      a = largest<CELLS>(z, offsets, int(f.offsets.size()), place) + b;
-      if (f.relu) place = a > 0.0f ? place : Integers{} + NOWHERE;
-      if (f.relu) a = relu(a);
-    }
-    store_lanes(f.A + at, a, lanes);
+    const auto cell = [&](int i) { return load(z + offsets[i]); };
+    store_lanes(f.A + at, pooled<CELLS>(AVERAGE, f.relu, cell, cells, b, place), lanes);
     if (f.places) store_bytes(f.places + at, place, lanes);
   }
 }
@@ -207,7 +199,7 @@ struct GradientRows {
 };
 
 // A row of dA, LANES filters or fewer, to the cells of dY that won; returns the sum over the cells.
-// `at` is where the row begins in dA; CELLS as in `largest`.
+// `at` is where the row begins in dA; CELLS as in `pooled`.
 template <int CELLS>
 Vector spread(const Backward& b, int64_t at, int64_t lanes, float* to) {
   const int cells = CELLS ? CELLS : int(b.offsets.size());
@@ -218,7 +210,7 @@ Vector spread(const Backward& b, int64_t at, int64_t lanes, float* to) {
     const Vector dA = load_lanes(b.dA + at, lanes);
     const Integers place = load_bytes(b.places + at, lanes);
     UNROLL for (int cell = 0; cell < cells; cell++)
-        store_lanes(to + offsets[cell], place == cell ? dA : Vector{}, lanes);
+        store_lanes(to + offsets[cell], share(false, true, dA, place, cell, cells), lanes);
     sum += place == NOWHERE ? Vector{} : dA;
   }
   return sum;
@@ -231,10 +223,10 @@ Vector spread_mean(const Backward& b, int64_t at, int64_t lanes, float* to) {
   const int64_t filters = b.size.filters, step = b.size.pool.right * filters;
   Vector sum = {};
   for (int64_t x = 0; x < b.size.pooled.right; x++, at += filters, to += step) {
-    const Vector share = load_lanes(b.dA + at, lanes) / float(cells);
+    const Vector dA = load_lanes(b.dA + at, lanes);
     const Integers gave = RELU ? load_bytes(b.places + at, lanes) : Integers{};
     for (int cell = 0; cell < cells; cell++) {
-      const Vector dY = !RELU ? share : (gave & (1 << cell)) != 0 ? share : Vector{};
+      const Vector dY = share(true, RELU, dA, gave, cell, cells);
       store_lanes(to + b.offsets[cell], dY, lanes);
       sum += dY;
     }

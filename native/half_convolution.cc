@@ -14,8 +14,6 @@
 namespace lamina {
 namespace {
 
-using Places = ffi::Buffer<ffi::U8>;
-using PlacesResult = ffi::ResultBuffer<ffi::U8>;
 constexpr int64_t BLOCK_NUMBERS = 1 << 18;  // about what P may hold: half a megabyte
 constexpr int64_t FEWEST_CELLS = 64, MOST_CELLS = 512;
 
@@ -139,19 +137,13 @@ void finish(const Problem& p, const Forward& f, const Block& block, int64_t grou
   for (int64_t c = 0; c < p.size.made(); c += LANES) {
     const int64_t lanes = p.size.made() - c, filter = group * p.size.made() + c;
     const Vector b = f.b ? widened(load_halves(f.b + filter, lanes)) : Vector{};
-    p.for_pooled(block, [&](int64_t pooled, int64_t first) {
+    p.for_pooled(block, [&](int64_t at, int64_t first) {
       const float* from = z + first * p.padded_made + c;
       Integers place;
-      Vector a;
-      if (p.average) {
-        a = mean<0>(from, offsets.data(), cells, b, p.relu, place);
-      } else {
-        a = largest<0>(from, offsets.data(), cells, place) + b;
-        if (p.relu) place = a > 0.0f ? place : Integers{} + NOWHERE;
-        if (p.relu) a = relu(a);
-      }
-      store_halves(f.A + pooled * p.size.filters + filter, rounded(a), lanes);
-      if (f.places) store_bytes(f.places + pooled * p.size.filters + filter, place, lanes);
+      const auto cell = [&](int i) { return load(from + offsets[i]); };
+      const Vector a = pooled<0>(p.average, p.relu, cell, cells, b, place);
+      store_halves(f.A + at * p.size.filters + filter, rounded(a), lanes);
+      if (f.places) store_bytes(f.places + at * p.size.filters + filter, place, lanes);
     });
   }
 }
@@ -236,11 +228,9 @@ struct Scratch {
 // The gradient by the cell of number `cell` in a pooling window, of `lanes` filters from `at` on in dA.
 INLINE Vector spread(const Problem& p, const Backward& b, int64_t at, int64_t lanes, int cell, int cells) {
   const Vector dA = widened(load_halves(b.dA + at, lanes));
-  if (p.average) {
-    if (!p.relu) return dA / float(cells);
-    return (load_bytes(b.places + at, lanes) & (1 << cell)) != 0 ? dA / float(cells) : Vector{};
-  }
-  if (b.places) return load_bytes(b.places + at, lanes) == cell ? dA : Vector{};
+  if (cells > 1)
+    return share(p.average, p.relu, dA, b.places ? load_bytes(b.places + at, lanes) : Integers{}, cell,
+                 cells);
   return !p.relu ? dA : widened(load_halves(b.A + at, lanes)) > 0.0f ? dA : Vector{};
 }
 

@@ -13,7 +13,7 @@
 namespace lamina {
 
 struct Patches {
-  static constexpr int POSITIONS = 1, RESULTS = 1;
+  static constexpr int POSITIONS = 1, RESULTS = 1, POOLED = 1;
   const Sizes& size;
   const float* zeros;  // as many as there are channels
 
@@ -38,8 +38,9 @@ struct Patches {
     return images + ((image * size.image.down + y) * size.image.right + x) * size.channels;
   }
 
+  static constexpr int result(int first, int) { return first; }
   template <class F>
-  INLINE void for_results(int64_t tile, F f) const {
+  INLINE void for_pooled(int64_t tile, F f) const {
     f(0, tile * size.filters);
   }
 

@@ -6,39 +6,48 @@
 //   M = V U, of which Y is made      dU = Vᵀ Z      dV = Z Uᵀ, added up in dX
 //
 // where Z is the gradient dY in the form of M. Some dozens of tiles are in work at a time, so that what
-// lies between stays in the cache. σ is relu or linear. Twin, with convolution.cc, of
-// src/lamina/kernels/convolution.py.
+// lies between stays in the cache. σ is relu or linear; pooling windows of 2×2 results are made within
+// Winograd's tiles (pooling.h). Twin, with convolution.cc, of src/lamina/kernels/convolution.py.
 #include "patches.h"
+#include "pooling.h"
 #include "winograd.h"
 
 namespace lamina {
 namespace {
 
-constexpr int64_t BLOCK_NUMBERS = 1 << 18;  // about what V may hold: a megabyte
-constexpr int64_t FEWEST_TILES = 48, MOST_TILES = 96;
+constexpr int64_t BLOCK_NUMBERS = 1 << 17;  // about what V may hold: half a megabyte
+constexpr int64_t FEWEST_TILES = 32, MOST_TILES = 64;
+constexpr int64_t MANY_WEIGHTS = 1 << 20;  // numbers of U beyond a cache: read for more tiles at a time
+constexpr int64_t TILES_OF_MANY = 128;
 
 // What all calls share. U is packed [position][panel][row][lane].
 template <class Form>
 struct Problem {
   Form form;
   const float *X, *W, *b;  // b null where there is none
-  bool relu;
+  bool relu, average;
   int64_t depth, filters, block;
   Blocks V, M, U, turned_U;
 
-  Problem(const Form& form, const float* X, const float* W, const float* b, bool relu)
+  Problem(const Form& form, const float* X, const float* W, const float* b, bool relu, bool average)
       : form(form),
         X(X),
         W(W),
         b(b),
         relu(relu),
+        average(average),
         depth(form.depth()),
         filters(form.size.filters),
-        block(std::clamp(BLOCK_NUMBERS / (Form::POSITIONS * depth), FEWEST_TILES, MOST_TILES)),
+        block(Form::POSITIONS * depth * filters > MANY_WEIGHTS
+                  ? TILES_OF_MANY
+                  : std::clamp(BLOCK_NUMBERS / (Form::POSITIONS * depth), FEWEST_TILES, MOST_TILES)),
         V{block, depth},
         M{block, filters},
         U{depth, filters},
         turned_U{filters, depth} {}
+
+  // From one position to the next of a panel of M or dV, V vectors wide.
+  ptrdiff_t panel_position(int64_t V) const { return Blocks{block, V * LANES}.numbers(); }
 
   // Call f(first tile, count) for the blocks of some tiles.
   template <class F>
@@ -71,19 +80,29 @@ float* pack(Pool pool, int64_t limit, Workspace& work, const Problem<Form>& p, c
   return U;
 }
 
+// What is made of X, W and b: A, and of what is pooled what the backward rule needs, null where nobody asks.
+struct Made {
+  float* A;
+  uint8_t* places;
+};
+
 // What a panel of M says of A: results of `count` tiles, V vectors of filters from `first` on.
 template <int V, class Form>
-void finish(const Problem<Form>& p, int64_t tile, int64_t count, int64_t first, const float* M, float* A) {
-  const ptrdiff_t position = p.block * V * LANES;
+void finish(const Problem<Form>& p, int64_t tile, int64_t count, int64_t first, const float* M,
+            const Made& made) {
+  constexpr int CELLS = Form::POOLED;
+  const ptrdiff_t position = p.panel_position(V);
   for (int v = 0; v < V; v++) {
     const int64_t filter = first + v * LANES, lanes = p.filters - filter;
     const Vector b = p.b ? load_lanes(p.b + filter, lanes) : Vector{};
     for (int64_t t = 0; t < count; t++) {
       Vector Y[Form::RESULTS];
       p.form.make_results(M + (t * V + v) * LANES, position, Y);
-      p.form.for_results(tile + t, [&](int i, int64_t at) {
-        const Vector a = Y[i] + b;
-        store_lanes(A + at + filter, p.relu ? relu(a) : a, lanes);
+      p.form.for_pooled(tile + t, [&](int i, int64_t at) {
+        Integers place;
+        const auto cell = [&](int c) { return Y[Form::result(i, c)]; };
+        store_lanes(made.A + at + filter, pooled<CELLS>(p.average, p.relu, cell, CELLS, b, place), lanes);
+        if (CELLS > 1 && made.places) store_bytes(made.places + at + filter, place, lanes);
       });
     }
   }
@@ -91,13 +110,13 @@ void finish(const Problem<Form>& p, int64_t tile, int64_t count, int64_t first, 
 
 template <class Form>
 void forward_block(const Problem<Form>& p, const float* U, int64_t tile, int64_t count, float* V, float* M,
-                   float* A) {
+                   const Made& made) {
   p.see_tiles(tile, count, V);
   for_panels(p.filters, [&](auto width, int64_t first) {
     for (int64_t i = 0; i < Form::POSITIONS; i++)
       multiply_panel<width>(p.V, V + i * p.V.numbers(), count, U + i * p.U.numbers() + first * p.depth,
-                            M + i * p.block * width * LANES);
-    finish<width>(p, tile, count, first, M, A);
+                            M + i * p.panel_position(width));
+    finish<width>(p, tile, count, first, M, made);
   });
 }
 
@@ -107,25 +126,26 @@ int64_t threads_for(const Sizes& size, Pool pool, int64_t limit, int64_t units) 
 }
 
 template <class Form>
-void forward_as(Pool pool, Workspace& work, const Problem<Form>& p, int64_t limit, float* A) {
+void forward_as(Pool pool, Workspace& work, const Problem<Form>& p, int64_t limit, const Made& made) {
   const int64_t tiles = p.form.size.images * p.form.tiles();
   const int64_t threads = threads_for(p.form.size, pool, limit, tiles);
   const float* U = pack(pool, limit, work, p, p.U, false);
   std::vector<float*> V, M;
   for (int64_t i = 0; i < threads; i++) {
     V.push_back(work.take(Form::POSITIONS * p.V.numbers()));
-    M.push_back(work.take(Form::POSITIONS * p.block * 4 * LANES));
+    M.push_back(work.take(Form::POSITIONS * p.panel_position(4)));
   }
   parallel_for(pool, threads, [&](int64_t part) {
     p.for_blocks(Rows(tiles, part, threads), [&](int64_t first, int64_t count) {
-      forward_block(p, U, first, count, V[part], M[part], A);
+      forward_block(p, U, first, count, V[part], M[part], made);
     });
   });
 }
 
 // What the backward rule reads and writes beside the `Problem`; dX, dW and db null where not wanted.
 struct Gradients {
-  const float *A, *dA;  // A is read for relu alone
+  const float *A, *dA;  // A is read for relu without pooling, `places` with it
+  const uint8_t* places;
   float *dX, *dW, *db;
 };
 
@@ -137,15 +157,25 @@ struct Scratch {
 // Z of some tiles, and their share of db.
 template <class Form>
 void see_gradient(const Problem<Form>& p, const Gradients& g, int64_t tile, int64_t count, const Scratch& s) {
+  constexpr int CELLS = Form::POOLED;
   p.M.for_vectors([&](int64_t filter, int64_t at, ptrdiff_t step) {
     const int64_t lanes = p.filters - filter;
     Vector sum = {};
     for (int64_t t = 0; t < count; t++) {
       Vector dY[Form::RESULTS] = {};
-      p.form.for_results(tile + t, [&](int i, int64_t from) {
-        dY[i] = load_lanes(g.dA + from + filter, lanes);
-        if (p.relu) dY[i] = load_lanes(g.A + from + filter, lanes) > 0.0f ? dY[i] : Vector{};
-        sum += dY[i];
+      p.form.for_pooled(tile + t, [&](int i, int64_t from) {
+        const Vector dA = load_lanes(g.dA + from + filter, lanes);
+        if constexpr (CELLS == 1) {
+          dY[i] = !p.relu || load_lanes(g.A + from + filter, lanes) > 0.0f ? dA : Vector{};
+          sum += dY[i];
+        } else {
+          const Integers place = g.places ? load_bytes(g.places + from + filter, lanes) : Integers{};
+          UNROLL for (int c = 0; c < CELLS; c++) {
+            Vector& dy = dY[Form::result(i, c)];
+            dy = share(p.average, p.relu, dA, place, c, CELLS);
+            sum += dy;
+          }
+        }
       });
       p.form.see_results(dY, s.Z + at + t * step, p.M.numbers());
     }
@@ -158,7 +188,7 @@ template <class Form>
 void image_gradient(const Problem<Form>& p, const float* turned, int64_t tile, int64_t count,
                     const Scratch& s, float* dX) {
   for_panels(p.depth, [&](auto width, int64_t first) {
-    const ptrdiff_t position = p.block * width * LANES;
+    const ptrdiff_t position = p.panel_position(width);
     for (int64_t i = 0; i < Form::POSITIONS; i++)
       multiply_panel<width>(p.M, s.Z + i * p.M.numbers(), count,
                             turned + i * p.turned_U.numbers() + first * p.filters, s.dV + i * position);
@@ -200,7 +230,7 @@ void backward_as(Pool pool, Workspace& work, const Problem<Form>& p, int64_t lim
   for (int64_t i = 0; i < threads; i++)
     scratch.push_back({work.take(g.dW ? Form::POSITIONS * p.V.numbers() : 0),
                        work.take(Form::POSITIONS * p.M.numbers()),
-                       work.take(g.dX ? Form::POSITIONS * p.block * 4 * LANES : 0),
+                       work.take(g.dX ? Form::POSITIONS * p.panel_position(4) : 0),
                        work.take_zeros(g.dW ? Form::POSITIONS * p.U.numbers() : 0),
                        work.take_zeros(round_up(p.filters, LANES))});
   parallel_for(pool, threads, [&](int64_t part) {
@@ -224,49 +254,58 @@ void backward_as(Pool pool, Workspace& work, const Problem<Form>& p, int64_t lim
   gather_sums(pool, limit, p, scratch, g);
 }
 
-const float* data(const Array& array) { return array.element_count() ? array.typed_data() : nullptr; }
-float* data(Result& array) { return array->element_count() ? array->typed_data() : nullptr; }
+template <class T>
+auto* data(T& array) {
+  return array.element_count() ? array.typed_data() : nullptr;
+}
 Pair size_of_images(const ffi::Span<const int64_t>& dimensions) { return {dimensions[1], dimensions[2]}; }
 
-// Call f(problem) in the form that is asked for.
+// Call f(form) for the form that is asked for: Winograd's with tiles of `side` results a side, or 0 for
+// patches.
 template <class F>
-void with_problem(Workspace& work, const Sizes& size, Array X, Array W, const float* b, bool relu,
-                  bool winograd, F f) {
-  const float* zeros = work.take_zeros(round_up(size.channels, LANES));
-  if (winograd)
-    f(Problem<Winograd>({size, zeros}, X.typed_data(), W.typed_data(), b, relu));
+Status with_form(const Sizes& size, int64_t side, const float* zeros, F f) {
+  const bool pools = size.pool.down * size.pool.right > 1;
+  if (pools && (size.pool.down != 2 || size.pool.right != 2 || side == 0))
+    return Status::InvalidArgument("products pool windows of 2x2 results of Winograd's tiles");
+  if (side == 0)
+    f(Patches{size, zeros});
+  else if (side == 2)
+    pools ? f(Winograd<2, 2>{size, zeros}) : f(Winograd<2, 1>{size, zeros});
   else
-    f(Problem<Patches>({size, zeros}, X.typed_data(), W.typed_data(), b, relu));
+    pools ? f(Winograd<4, 2>{size, zeros}) : f(Winograd<4, 1>{size, zeros});
+  return Status::Success();
 }
 
-Status forward(Pool pool, Array X, Array W, Array b, Result A, Numbers stride, Numbers dilation,
-               Numbers origin, bool relu, bool winograd, int64_t threads) {
-  const int64_t one[] = {1, 1};
-  const Sizes size(X, W, size_of_images(A->dimensions()), stride, dilation, origin, {one, 2}, 1);
+// Write A, and the winners' places or givers' bits unless `places` is empty.
+Status forward(Pool pool, Array X, Array W, Array b, Result A, PlacesResult places, Numbers stride,
+               Numbers dilation, Numbers origin, Numbers window, int64_t groups, bool relu, bool average,
+               int64_t side, int64_t threads) {
+  const Sizes size(X, W, size_of_images(A->dimensions()), stride, dilation, origin, window, groups);
   if (A->element_count() == 0) return Status::Success();
   Workspace work;
-  with_problem(work, size, X, W, data(b), relu, winograd,
-               [&](const auto& problem) { forward_as(pool, work, problem, threads, A->typed_data()); });
-  return Status::Success();
+  return with_form(size, side, work.take_zeros(round_up(size.channels, LANES)), [&](const auto& form) {
+    const Problem problem(form, X.typed_data(), W.typed_data(), data(b), relu, average);
+    forward_as(pool, work, problem, threads, {A->typed_data(), data(*places)});
+  });
 }
 
-// A is read where σ is relu; any of the results may be empty, and is then not computed.
-Status backward(Pool pool, Array X, Array W, Array A, Array dA, Result dX, Result dW, Result db,
-                Numbers stride, Numbers dilation, Numbers origin, bool relu, bool winograd, int64_t threads) {
-  const int64_t one[] = {1, 1};
-  const Sizes size(X, W, size_of_images(dA.dimensions()), stride, dilation, origin, {one, 2}, 1);
+// A is read where σ is relu and nothing is pooled; any of the results may be empty, and is then not computed.
+Status backward(Pool pool, Array X, Array W, Array A, Places places, Array dA, Result dX, Result dW,
+                Result db, Numbers stride, Numbers dilation, Numbers origin, Numbers window, int64_t groups,
+                bool relu, bool average, int64_t side, int64_t threads) {
+  const Sizes size(X, W, size_of_images(dA.dimensions()), stride, dilation, origin, window, groups);
   Workspace work;
-  const Gradients gradients{data(A), data(dA), data(dX), data(dW), data(db)};
-  with_problem(work, size, X, W, nullptr, relu, winograd,
-               [&](const auto& problem) { backward_as(pool, work, problem, threads, gradients); });
-  return Status::Success();
+  const Gradients gradients{data(A), data(dA), data(places), data(*dX), data(*dW), data(*db)};
+  return with_form(size, side, work.take_zeros(round_up(size.channels, LANES)), [&](const auto& form) {
+    backward_as(pool, work, Problem(form, X.typed_data(), W.typed_data(), nullptr, relu, average), threads,
+                gradients);
+  });
 }
 
 }  // namespace
 
 }  // namespace lamina
 
-EXPORT(products_forward,
-       lamina::bound(lamina::forward, "stride", "dilation", "origin", "relu", "winograd", "threads"))
-EXPORT(products_backward,
-       lamina::bound(lamina::backward, "stride", "dilation", "origin", "relu", "winograd", "threads"))
+#define ATTRIBUTES "stride", "dilation", "origin", "window", "groups", "relu", "average", "side", "threads"
+EXPORT(products_forward, lamina::bound(lamina::forward, ATTRIBUTES))
+EXPORT(products_backward, lamina::bound(lamina::backward, ATTRIBUTES))

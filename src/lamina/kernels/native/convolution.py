@@ -1,9 +1,10 @@
-"""The native convolution: that of `lamina.kernels.convolution`, run by ``native/convolution.cc``.
+"""The native convolution: that of `lamina.kernels.convolution`, run by two C++ kernels.
 
-The C++ kernel makes ``pool(σ(X ∗ W + b))`` with σ linear or relu and pooling by windows that tile
-the image; without pooling, and where that is faster, another makes it by products of matrices. What
-is asked beyond that is put after it: another increasing σ after max pooling, which commutes with
-it; any other σ, and pooling by windows that overlap, after the sums. In bfloat16
+Both make ``pool(σ(X ∗ W + b))`` with σ linear or relu and pooling by windows that tile the image.
+``native/convolution.cc`` takes all shapes, tap by tap; ``native/products.cc`` makes products of
+matrices, by Winograd's algorithm or of patches, of those shapes where that is faster. What is asked
+beyond that is put after it: another increasing σ after max pooling, which commutes with it; any
+other σ, and pooling by windows that overlap, after the sums. In bfloat16
 ``native/half_convolution.cc`` does all that the first one does.
 """
 
@@ -18,7 +19,6 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from lamina.functions.activations import ACTIVATIONS
-from lamina.kernels.native import products
 from lamina.kernels.native.library import NONE, call, named, or_none, static
 from lamina.kernels.patches import VALID, Geometry, Pair
 from lamina.kernels.pooling import pooled
@@ -31,11 +31,16 @@ if TYPE_CHECKING:
 WHOLE = 16
 """The floats of the longest vector: products of matrices are of so many channels, or a multiple."""
 MANY_CELLS = 256
-"""Cells of the result from which on Winograd's algorithm was the faster one: its filters are made
-anew in each call."""
+"""Cells of X ∗ W from which on Winograd's algorithm was the faster one: its filters are made anew
+in each call."""
+MANY_TILES, LESS_WORK = 128, 0.8
+"""Tiles of 4×4 results from which on they were faster than those of 2×2, whose filters are made
+sooner, and the most of their multiplications, some of them for cells beyond the image."""
 MANY_WEIGHTS = 1 << 17
 """Of filters that are read for each row of a small image again: from half a megabyte on, products
 with patches, which read them for some dozens of windows at once, were the faster ones."""
+WINOGRADS = (2, 2)
+"""The pooling windows that Winograd's tiles are made of."""
 NARROW = 16
 """Filters of a group, a tile's columns: groups of fewer are convolved in float32."""
 INSIDE = ("linear", "relu")
@@ -45,7 +50,7 @@ MOST_CELLS, MOST_GIVERS = 255, 8
 mean after relu, a bit says which cells gave to it."""
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
     """What one call of the C++ kernel does: ``pool(σ(X ∗ W + b))``.
 
     Parameters
@@ -58,15 +63,21 @@ class _Call(NamedTuple):
         Of pooling that tiles; (1, 1) for none.
     average : bool
         Whether means are taken; else maxima.
+    side : int or None
+        By products of matrices: the results a side of Winograd's tiles, 2 or 4, for 3×3 filters at
+        every place and windows of (1, 1) or (2, 2); 0 for patches, for whole vectors of channels
+        without pooling. None for sums over taps.
     """
 
     geometry: Geometry
     relu: bool
-    window: Pair
+    window: Pair = (1, 1)
     average: bool = False
+    side: int | None = None
 
     @property
     def pools(self) -> bool:
+        """Tell whether it pools."""
         return self.window != (1, 1)
 
     def output_shape(self, X: Any, W: Any) -> tuple[int, ...]:
@@ -77,13 +88,23 @@ class _Call(NamedTuple):
 
     def attributes(self) -> dict[str, Any]:
         """Return what the C++ kernel is told."""
+        (top, _), (left, _) = self.geometry.padding
         return {
-            **products.place(self.geometry),
+            "stride": self.geometry.stride,
+            "dilation": self.geometry.dilation,
+            "origin": (top, left),
             "window": self.window,
             "groups": self.geometry.groups,
             "relu": self.relu,
             "average": self.average,
+            **({} if self.side is None else {"side": self.side}),
         }
+
+    def kernel(self, direction: str, X: Any) -> str:
+        """Return the name of the C++ kernel for a direction, ``forward`` or ``backward``."""
+        return (
+            named(f"convolution_{direction}", X) if self.side is None else f"products_{direction}"
+        )
 
 
 def supports(X: Any, W: Any, b: Any, geometry: Geometry) -> bool:
@@ -114,11 +135,11 @@ def convolution(
     sigma = ACTIVATIONS[activation]
     pads = geometry.pads((X.shape[1], X.shape[2]), (W.shape[0], W.shape[1]))
     inside = activation in INSIDE
-    todo = _Call(geometry._replace(padding=pads), activation == "relu", (1, 1))
+    todo = Call(geometry._replace(padding=pads), activation == "relu")
     if pooling is not None:
         todo = _pooling_too(todo, X, W, activation, pooling)
-    form = _form(todo, X, W)
-    A: Any = _convolve(todo, X, W, b) if form is None else products.convolve(form, X, W, b)
+    todo = todo._replace(side=_side(todo, X, W))
+    A: Any = convolve(todo, X, W, b)
     later = None if todo.pools else pooling
     if later is not None and later.kind == "max" and sigma.increasing and not inside:
         return sigma(pooled(A, later))
@@ -126,20 +147,21 @@ def convolution(
     return A if later is None else pooled(A, later)
 
 
-def _form(todo: _Call, X: Any, W: Any) -> products.Form | None:
-    """Return as which products of matrices a convolution is faster than by its taps, or None."""
+def _side(todo: Call, X: Any, W: Any) -> int | None:
+    """Return by which products of matrices a convolution is faster than by its taps, or None."""
     (stride, _, dilation, groups), (i, j, c, k) = todo.geometry, W.shape
-    if todo.pools or groups != 1 or c % WHOLE or W.dtype != jnp.float32:
+    if todo.window not in ((1, 1), WINOGRADS) or groups != 1 or c % WHOLE or W.dtype != jnp.float32:
         return None
-    cells = X.shape[0] * math.prod(todo.output_shape(X, W)[1:3])
+    n, down, right, _ = todo.output_shape(X, W)
+    down, right = down * todo.window[0], right * todo.window[1]
+    cells = n * down * right
     if (i, j) == (3, 3) and stride == dilation == (1, 1) and k >= WHOLE and cells >= MANY_CELLS:
-        return products.Form(todo.geometry, todo.relu, winograd=True)
-    if W.size < MANY_WEIGHTS:
-        return None
-    return products.Form(todo.geometry, todo.relu, winograd=False)
+        small, large = (n * -(-down // side) * -(-right // side) for side in (2, 4))
+        return 4 if large >= MANY_TILES and 36 * large <= LESS_WORK * 16 * small else 2
+    return None if todo.pools or W.size < MANY_WEIGHTS else 0
 
 
-def _pooling_too(todo: _Call, X: Any, W: Any, activation: str, pooling: Pooling) -> _Call:
+def _pooling_too(todo: Call, X: Any, W: Any, activation: str, pooling: Pooling) -> Call:
     """Return the call that pools too, or ``todo`` where the C++ kernel cannot or had better not."""
     cells = math.prod(pooling.window)
     if tuple(pooling.window) != tuple(pooling.stride) or cells == 1:
@@ -150,14 +172,16 @@ def _pooling_too(todo: _Call, X: Any, W: Any, activation: str, pooling: Pooling)
         suits = ACTIVATIONS[activation].increasing and cells <= MOST_CELLS
     else:  # XLA's means after products of matrices are faster than these after the taps
         few = cells <= MOST_GIVERS or not todo.relu
-        suits = activation in INSIDE and few and _form(todo, X, W) is None
+        inside = tuple(pooling.window) == WINOGRADS or _side(todo, X, W) is None
+        suits = activation in INSIDE and few and inside
     both = todo._replace(window=pooling.window, average=pooling.kind != "max")
     fits = 0 not in both.output_shape(X, W)[1:3]  # else there is nothing to pool
     return both if suits and fits else todo
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _convolve(todo: _Call, X: Any, W: Any, b: Any) -> Any:
+def convolve(todo: Call, X: Any, W: Any, b: Any) -> Any:
+    """Return ``pool(σ(X ∗ W + b))`` by one call of a C++ kernel."""
     return _convolved(todo, X, W, b, keep=False)[0]
 
 
@@ -169,8 +193,7 @@ def _convolved(todo, X, W, b, keep):
         jax.ShapeDtypeStruct(shape, X.dtype),
         jax.ShapeDtypeStruct(shape if keep else NONE, jnp.uint8),
     )
-    kernel = named("convolution_forward", X)
-    return call(kernel, results, X, W, or_none(b, X.dtype), **todo.attributes())
+    return call(todo.kernel("forward", X), results, X, W, or_none(b, X.dtype), **todo.attributes())
 
 
 def _forward(todo, X, W, b):
@@ -190,9 +213,8 @@ def _backward(todo, residuals, dA):
     shapes += (W.shape[3:] if has_b else NONE,)
     results = [jax.ShapeDtypeStruct(shape, X.dtype) for shape in shapes]
     arguments = X, W, or_none(A, X.dtype), places, dA
-    kernel = named("convolution_backward", X)
-    dX, dW, db = call(kernel, results, *arguments, **todo.attributes())
+    dX, dW, db = call(todo.kernel("backward", X), results, *arguments, **todo.attributes())
     return (dX if wants_dX else None), (dW if wants_dW else None), (db if has_b else None)
 
 
-_convolve.defvjp(_forward, _backward, symbolic_zeros=True)
+convolve.defvjp(_forward, _backward, symbolic_zeros=True)
