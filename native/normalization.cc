@@ -5,9 +5,11 @@
 //   μ = Σ w x / N    v = Σ w (x - μ)² / N    r = (v + ε)^(-1/2)    x̂ = r (x - μ)    A = gain x̂ + shift
 //   dgain = Σ G x̂    dshift = Σ G            dX = gain r (G - w (dshift + x̂ dgain) / N)
 //
-// Source: Ioffe and Szegedy 2015, algorithm 1 and section 3. Each direction reads X twice: mean and sum of
-// squares come from one pass, block by block, the block around its own mean, and are joined without
-// cancellation (Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm", equation 2.1):
+// With relu after it, A is made once more from X, and G is dA where A > 0. Source: Ioffe and Szegedy 2015,
+// algorithm 1 and section 3. Each direction reads X twice, the second time from its end: what was read last
+// may still be in the cache. Mean and sum of squares come from one pass, block by block, the block around its
+// own mean, and are joined without cancellation (Chan, Golub and LeVeque 1979, "Updating formulae and a
+// pairwise algorithm", equation 2.1):
 //
 //   M = M_a + M_b + (μ_b - μ_a)² N_a N_b / N        μ = μ_a + (μ_b - μ_a) N_b / N
 //
@@ -55,10 +57,27 @@ struct Batch {
     }
   }
 
-  // Call f(channel, lanes) for each vector of channels.
+  // The same from the last block to the first.
+  template <class F>
+  void for_blocks_backwards(const Rows& own, F f) const {
+    const int64_t most = std::max<int64_t>(1, BLOCK_NUMBERS / channels);
+    for (int64_t end = own.end; end > own.begin;) {
+      int64_t row = end - 1;
+      while (row > own.begin && weight_of(row - 1) == weight_of(row)) row--;
+      for (int64_t cell = end * cells; cell > row * cells;) {
+        const int64_t count = std::min(most, cell - row * cells);
+        f(weight_of(row), cell -= count, count);
+      }
+      end = row;
+    }
+  }
+
+  // Call f(V, channel, lanes) for V vectors of channels from one on: four, or one, which may be part of one.
   template <class F>
   INLINE void for_channels(F f) const {
-    for (int64_t c = 0; c < channels; c += LANES) f(c, channels - c);
+    int64_t c = 0;
+    for (; c + 4 * LANES <= channels; c += 4 * LANES) f(std::integral_constant<int, 4>{}, c, 4 * LANES);
+    for (; c < channels; c += LANES) f(std::integral_constant<int, 1>{}, c, channels - c);
   }
 };
 
@@ -90,26 +109,40 @@ const float* pivot(Workspace& work, const Batch& batch) {
 void add_moments(const Batch& batch, const Rows& rows, const float* pivot, Moments& of) {
   batch.for_blocks(rows, [&](float w, int64_t cell, int64_t count) {
     if (!(w > 0)) return;
-    batch.for_channels([&](int64_t c, int64_t lanes) {
+    batch.for_channels([&](auto width, int64_t c, int64_t lanes) {
+      constexpr int V = width;
       const float* from = batch.X + cell * batch.channels + c;
-      const Vector from_pivot = load(pivot + c);
-      Vector sum = {}, squares = {};
-      for (int64_t i = 0; i < count; i++) sum += load_lanes(from + i * batch.channels, lanes) - from_pivot;
-      const Vector mean = sum / float(count);
+      Vector first[V], sum[V] = {}, squares[V] = {};
+      UNROLL for (int v = 0; v < V; v++) first[v] = load(pivot + c + v * LANES);
+      for (int64_t i = 0; i < count; i++, from += batch.channels)
+        UNROLL for (int v = 0; v < V; v++) sum[v] +=
+            load_lanes(from + v * LANES, lanes - v * LANES) - first[v];
+      UNROLL for (int v = 0; v < V; v++) sum[v] /= float(count);
       for (int64_t i = 0; i < count; i++) {
-        const Vector centred = load_lanes(from + i * batch.channels, lanes) - from_pivot - mean;
-        squares += centred * centred;
+        from -= batch.channels;
+        UNROLL for (int v = 0; v < V; v++) {
+          const Vector centred = load_lanes(from + v * LANES, lanes - v * LANES) - first[v] - sum[v];
+          squares[v] += centred * centred;
+        }
       }
-      of.join(double(w) * count, c, mean, squares * w);
+      UNROLL for (int v = 0; v < V; v++) of.join(double(w) * count, c + v * LANES, sum[v], squares[v] * w);
     });
     of.count += double(w) * count;
   });
 }
 
+// A = (x - μ) scale + shift, where scale = gain r, or relu of it; vectors padded to whole ones.
+struct Map {
+  const float *mean, *scale, *shift;
+  bool relu;
+  INLINE Vector operator()(Vector x, int64_t c) const {
+    return (x - load(mean + c)) * load(scale + c) + load(shift + c);
+  }
+};
+
 // A of some rows.
-void normalise(const Batch& batch, const Rows& rows, const float* mean, const float* scale,
-               const float* shift, float* A) {
-  batch.for_blocks(rows, [&](float w, int64_t cell, int64_t count) {
+void normalise(const Batch& batch, const Rows& rows, const Map& map, float* A) {
+  batch.for_blocks_backwards(rows, [&](float w, int64_t cell, int64_t count) {
     float* to = A + cell * batch.channels;
     if (!(w > 0)) {
       std::fill_n(to, count * batch.channels, 0.0f);
@@ -117,11 +150,13 @@ void normalise(const Batch& batch, const Rows& rows, const float* mean, const fl
     }
     const float* from = batch.X + cell * batch.channels;
     for (int64_t i = 0; i < count; i++)
-      batch.for_channels([&](int64_t c, int64_t lanes) {
-        const int64_t at = i * batch.channels + c;
-        store_lanes(to + at,
-                    (load_lanes(from + at, lanes) - load(mean + c)) * load(scale + c) + load(shift + c),
-                    lanes);
+      batch.for_channels([&](auto width, int64_t c, int64_t lanes) {
+        constexpr int V = width;
+        UNROLL for (int v = 0; v < V; v++) {
+          const int64_t at = i * batch.channels + c + v * LANES;
+          const Vector a = map(load_lanes(from + at, lanes - v * LANES), c + v * LANES);
+          store_lanes(to + at, map.relu ? relu(a) : a, lanes - v * LANES);
+        }
       });
   });
 }
@@ -136,7 +171,7 @@ float* padded(Workspace& work, const Batch& batch, const Array& values, float ot
 
 // Write A, the mean and the variance, and r for the backward rule.
 Status forward(Pool pool, Array X, Array gain, Array shift, Array weight, Result A, Result mean,
-               Result variance, Result r, float epsilon, int64_t limit) {
+               Result variance, Result r, float epsilon, bool relu, int64_t limit) {
   const Batch batch(X, weight);
   Workspace work;
   const int64_t threads = batch.threads(pool, limit), padding = batch.padded();
@@ -149,9 +184,8 @@ Status forward(Pool pool, Array X, Array gain, Array shift, Array weight, Result
   Moments& all = parts[0];
   for (int64_t i = 1; i < threads; i++) {
     if (parts[i].count == 0) continue;
-    batch.for_channels([&](int64_t c, int64_t) {
+    for (int64_t c = 0; c < padding; c += LANES)
       all.join(parts[i].count, c, load(parts[i].mean + c), load(parts[i].squares + c));
-    });
     all.count += parts[i].count;
   }
   float* scale = padded(work, batch, gain, 1.0f);
@@ -163,61 +197,77 @@ Status forward(Pool pool, Array X, Array gain, Array shift, Array weight, Result
     r->typed_data()[c] = 1.0f / std::sqrt(v + epsilon);
     scale[c] *= r->typed_data()[c];
   }
-  parallel_for(pool, threads, [&](int64_t i) {
-    normalise(batch, Rows(batch.rows, i, threads), all.mean, scale, offset, A->typed_data());
-  });
+  const Map map{all.mean, scale, offset, relu};
+  parallel_for(pool, threads,
+               [&](int64_t i) { normalise(batch, Rows(batch.rows, i, threads), map, A->typed_data()); });
   return Status::Success();
 }
 
-// What the backward rule reads, vectors padded.
+// What the backward rule reads.
 struct Saved {
-  const float *dA, *mean, *r;
+  const float* dA;
+  Map map;
+  // G of LANES channels or fewer from `c` on, at X's number `at`, of which x is read.
+  INLINE Vector gradient(Vector x, int64_t at, int64_t c, int64_t lanes) const {
+    const Vector G = load_lanes(dA + at, lanes);
+    return !map.relu || map(x, c) > 0.0f ? G : Vector{};
+  }
 };
 
-// Add Σ G x̂ and Σ G over some rows.
-void add_sums(const Batch& batch, const Rows& rows, const Saved& s, float* dgain, float* dshift) {
+// Add Σ G (x - μ) and Σ G over some rows.
+void add_sums(const Batch& batch, const Rows& rows, const Saved& s, float* with_x, float* alone) {
   batch.for_blocks(rows, [&](float w, int64_t cell, int64_t count) {
     if (!(w > 0)) return;
-    batch.for_channels([&](int64_t c, int64_t lanes) {
-      const Vector mean = load(s.mean + c);
-      Vector with_x = {}, alone = {};
-      for (int64_t i = 0; i < count; i++) {
-        const int64_t at = (cell + i) * batch.channels + c;
-        const Vector G = load_lanes(s.dA + at, lanes);
-        with_x += G * (load_lanes(batch.X + at, lanes) - mean), alone += G;
+    batch.for_channels([&](auto width, int64_t c, int64_t lanes) {
+      constexpr int V = width;
+      Vector x_sum[V] = {}, sum[V] = {};
+      for (int64_t i = 0; i < count; i++) UNROLL for (int v = 0; v < V; v++) {
+          const int64_t channel = c + v * LANES, at = (cell + i) * batch.channels + channel;
+          const Vector x = load_lanes(batch.X + at, lanes - v * LANES);
+          const Vector G = s.gradient(x, at, channel, lanes - v * LANES);
+          x_sum[v] += G * (x - load(s.map.mean + channel)), sum[v] += G;
+        }
+      UNROLL for (int v = 0; v < V; v++) {
+        const int64_t channel = c + v * LANES;
+        store(with_x + channel, load(with_x + channel) + x_sum[v]);
+        store(alone + channel, load(alone + channel) + sum[v]);
       }
-      store(dgain + c, load(dgain + c) + with_x * load(s.r + c));
-      store(dshift + c, load(dshift + c) + alone);
     });
   });
 }
 
-// dX of some rows = scale (G - w (offset + (x - μ) slope)), where scale = gain r and both others hold 1 / N.
-void image_gradient(const Batch& batch, const Rows& rows, const Saved& s, const float* scale,
-                    const float* offset, const float* slope, float* dX) {
-  batch.for_blocks(rows, [&](float w, int64_t cell, int64_t count) {
+// dX of some rows = scale (G - w (offset + (x - μ) slope)), where both others hold 1 / N.
+void image_gradient(const Batch& batch, const Rows& rows, const Saved& s, const float* offset,
+                    const float* slope, float* dX) {
+  batch.for_blocks_backwards(rows, [&](float w, int64_t cell, int64_t count) {
     const int64_t begin = cell * batch.channels;
     if (!(w > 0)) {
       std::fill_n(dX + begin, count * batch.channels, 0.0f);
       return;
     }
     for (int64_t i = 0; i < count; i++)
-      batch.for_channels([&](int64_t c, int64_t lanes) {
-        const int64_t at = begin + i * batch.channels + c;
-        const Vector centred = load_lanes(batch.X + at, lanes) - load(s.mean + c);
-        const Vector through = (load(offset + c) + centred * load(slope + c)) * w;
-        store_lanes(dX + at, (load_lanes(s.dA + at, lanes) - through) * load(scale + c), lanes);
+      batch.for_channels([&](auto width, int64_t first, int64_t lanes) {
+        constexpr int V = width;
+        UNROLL for (int v = 0; v < V; v++) {
+          const int64_t c = first + v * LANES, at = begin + i * batch.channels + c;
+          const Vector x = load_lanes(batch.X + at, lanes - v * LANES);
+          const Vector through = (load(offset + c) + (x - load(s.map.mean + c)) * load(slope + c)) * w;
+          const Vector G = s.gradient(x, at, c, lanes - v * LANES);
+          store_lanes(dX + at, (G - through) * load(s.map.scale + c), lanes - v * LANES);
+        }
       });
   });
 }
 
-Status backward(Pool pool, Array X, Array gain, Array weight, Array mean, Array r, Array dA, Result dX,
-                Result dgain, Result dshift, int64_t limit) {
+Status backward(Pool pool, Array X, Array gain, Array shift, Array weight, Array mean, Array r, Array dA,
+                Result dX, Result dgain, Result dshift, bool relu, int64_t limit) {
   const Batch batch(X, weight);
   Workspace work;
   const int64_t threads = batch.threads(pool, limit), padding = batch.padded();
-  const Saved saved{dA.typed_data(), padded(work, batch, mean, 0.0f), padded(work, batch, r, 0.0f)};
   float *sums = work.take_zeros(2 * threads * padding), *scale = padded(work, batch, gain, 1.0f);
+  for (int64_t c = 0; c < batch.channels; c++) scale[c] *= r.typed_data()[c];
+  const Map map{padded(work, batch, mean, 0.0f), scale, padded(work, batch, shift, 0.0f), relu};
+  const Saved saved{dA.typed_data(), map};
   parallel_for(pool, threads, [&](int64_t i) {
     add_sums(batch, Rows(batch.rows, i, threads), saved, sums + 2 * i * padding,
              sums + (2 * i + 1) * padding);
@@ -228,13 +278,13 @@ Status backward(Pool pool, Array X, Array gain, Array weight, Array mean, Array 
   for (int64_t row = 0; row < batch.rows; row++) N += double(batch.weight_of(row)) * batch.cells;
   float *offset = work.take_zeros(padding), *slope = work.take_zeros(padding);
   for (int64_t c = 0; c < batch.channels; c++) {
-    dgain->typed_data()[c] = sums[c], dshift->typed_data()[c] = sums[padding + c];
+    const float r_c = r.typed_data()[c];
+    dgain->typed_data()[c] = sums[c] * r_c, dshift->typed_data()[c] = sums[padding + c];
     offset[c] = sums[padding + c] / float(N > 0 ? N : 1);
-    slope[c] = sums[c] / float(N > 0 ? N : 1) * saved.r[c];
-    scale[c] *= saved.r[c];
+    slope[c] = sums[c] / float(N > 0 ? N : 1) * r_c * r_c;
   }
   parallel_for(pool, threads, [&](int64_t i) {
-    image_gradient(batch, Rows(batch.rows, i, threads), saved, scale, offset, slope, dX->typed_data());
+    image_gradient(batch, Rows(batch.rows, i, threads), saved, offset, slope, dX->typed_data());
   });
   return Status::Success();
 }
@@ -243,5 +293,5 @@ Status backward(Pool pool, Array X, Array gain, Array weight, Array mean, Array 
 
 }  // namespace lamina
 
-EXPORT(batch_norm_forward, lamina::bound(lamina::forward, "epsilon", "threads"))
-EXPORT(batch_norm_backward, lamina::bound(lamina::backward, "threads"))
+EXPORT(batch_norm_forward, lamina::bound(lamina::forward, "epsilon", "relu", "threads"))
+EXPORT(batch_norm_backward, lamina::bound(lamina::backward, "relu", "threads"))

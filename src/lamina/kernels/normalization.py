@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.kernels import native
+from lamina.kernels.activation import activate
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -48,6 +49,7 @@ def batch_norm(
     shift: Float[Array, " c"] | None,
     weight: Float[Array, " n"] | None,
     epsilon: float,
+    relu: bool = False,
 ) -> tuple[Float[Array, "n ... c"], Float[Array, " c"], Float[Array, " c"]]:
     """Return X normalised over all axes but the last, with the mean and variance used.
 
@@ -62,11 +64,13 @@ def batch_norm(
         give nothing to the statistics or to any gradient, and their output is 0. None is 1 each.
     epsilon : float > 0
         ε, added to the variance.
+    relu : bool
+        Whether relu follows: one pass over X fewer in each direction than as a step of its own.
 
     Returns
     -------
     A : array of shape (n, ..., c)
-        In the dtype of X.
+        In the dtype of X; relu of it, if asked for.
     mean, variance : array of shape (c,)
         Of the rows that are data; the variance is biased (divided by N).
 
@@ -76,8 +80,9 @@ def batch_norm(
     backward rule takes their gradients to be zero. Weights are constants and get no gradient.
     """
     if _is_for_native(X, gain, shift, weight):
-        return native.batch_norm(X, gain, shift, weight, epsilon)
-    return _batch_norm(X, gain, shift, weight, epsilon)
+        return native.batch_norm(X, gain, shift, weight, epsilon, relu)
+    A, mean, variance = _batch_norm(X, gain, shift, weight, epsilon)
+    return activate(A, "relu") if relu else A, mean, variance
 
 
 def _is_for_native(X, gain, shift, weight):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.errors import InputError, check_number
+from lamina.kernels.activation import activate
 from lamina.kernels.normalization import batch_norm, cells, layer_norm
-from lamina.layers.layer import Layer, Shape, Weights
+from lamina.layers.layer import Context, Layer, Shape, Weights
+from lamina.layers.pointwise import Activation
 from lamina.layers.sequences import Sequences
 
 
@@ -67,16 +69,25 @@ class BatchNorm(Layer):
         statistics = {"mean": np.zeros(c, np.float32), "variance": np.ones(c, np.float32)}
         return {"gain": np.ones(c, np.float32), "shift": np.zeros(c, np.float32)}, statistics
 
+    def fused(self, following: Layer) -> Layer | None:
+        """Return one layer for this one and a relu after it."""
+        return RectifiedBatchNorm(self) if following == Activation("relu") else None
+
     def apply(self, weights, statistics, X, context):
         """Return the normalised batch, and the statistics after it."""
+        return self._normalized(weights, statistics, X, context, relu=False)
+
+    def _normalized(
+        self, weights: Weights, statistics: Weights, X: Any, context: Context, relu: bool
+    ) -> tuple[Any, Weights]:
         gain, shift = weights["gain"], weights["shift"]
         if not context.train or self.frozen:
             scale = gain * jax.lax.rsqrt(statistics["variance"] + self.epsilon)
             mean = _over(X, statistics["mean"])
             A = (X - mean) * _over(X, scale) + _over(X, shift)
-            return A.astype(X.dtype), statistics
+            return (activate(A, "relu") if relu else A).astype(X.dtype), statistics
         exact = map(_in_full, (X, gain, shift))
-        A, mean, variance = batch_norm(*exact, context.weight, self.epsilon)  # type: ignore
+        A, mean, variance = batch_norm(*exact, context.weight, self.epsilon, relu)  # type: ignore
         N, share = cells(X, context.weight), 1 - self.momentum
         if context.weight is not None:
             share = jnp.where(jnp.any(context.weight > 0), share, 0)
@@ -86,6 +97,28 @@ class BatchNorm(Layer):
             for name, running in statistics.items()
         }
         return A.astype(X.dtype), after
+
+
+@dataclass(frozen=True)
+class RectifiedBatchNorm(Layer):
+    """Batch normalisation and the relu after it as one kernel call; `Sequential` makes it.
+
+    Parameters
+    ----------
+    norm : BatchNorm
+        Whose weights these are.
+    """
+
+    norm: BatchNorm
+    kind: ClassVar[str] = "batch_norm"
+
+    def output_shape(self, input_shape: Shape, name: str) -> Shape:
+        """Return the input's shape."""
+        return self.norm.output_shape(input_shape, name)
+
+    def apply(self, weights, statistics, X, context):
+        """Return relu of the normalised batch, and the statistics after it."""
+        return self.norm._normalized(weights, statistics, X, context, relu=True)
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,25 @@ def values_and_gradients(normalise, inputs, dtype=np.float32):
     return all_of(*(None if a is None else a.astype(dtype) for a in inputs))
 
 
-def assert_twins(inputs):
-    """Assert errors of at most 1e-5 of the largest against the reference in float64."""
-    ours = values_and_gradients(native.batch_norm, inputs)
+def rectified(normalise, above=None):
+    """Return what normalises and then does relu; given which numbers are above zero, keeps those."""
+
+    def both(*inputs):
+        A, *moments = normalise(*inputs)
+        return (jax.nn.relu(A) if above is None else above * A, *moments)
+
+    return both
+
+
+def assert_twins(inputs, relu=False):
+    """Assert errors of at most 1e-5 of the largest against the reference in float64.
+
+    What relu cuts may differ where A is zero but for rounding, so the reference cuts what we do.
+    """
+    ours = values_and_gradients(lambda *a: native.batch_norm(*a, relu), inputs)
     with jax.enable_x64(True):
-        theirs = values_and_gradients(reference, inputs, np.float64)
+        theirs = rectified(reference, np.asarray(ours[0]) > 0) if relu else reference
+        theirs = values_and_gradients(theirs, inputs, np.float64)
     for our, their in zip(ours, theirs, strict=True):
         assert_allclose(our, their, rtol=1e-5, atol=1e-5 * np.abs(their).max(initial=1e-6))
 
@@ -56,15 +70,24 @@ def assert_twins(inputs):
     st.sampled_from((1, 2, 5, 16, 17, 33)),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
 )
-def test_values_and_gradients_are_the_references(lead, channels, weighted, affine):
+def test_values_and_gradients_are_the_references(lead, channels, weighted, affine, relu):
     # The gradient through one or two cells is zero but for rounding: four rows more.
-    assert_twins(operands((lead[0] + 4, *lead[1:], channels), weighted, affine))
+    assert_twins(operands((lead[0] + 4, *lead[1:], channels), weighted, affine), relu)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_blocks_and_threads_are_joined(weighted):
-    assert_twins(operands((37, 11, 13, 33), weighted))
+@pytest.mark.parametrize(("weighted", "relu"), [(False, False), (True, False), (True, True)])
+def test_blocks_and_threads_are_joined(weighted, relu):
+    assert_twins(operands((37, 11, 13, 83), weighted), relu)
+
+
+def test_relu_within_is_relu_after():
+    X, gain, shift, weight = operands((9, 8, 8, 70), weighted=True)
+    found = batch_norm(X, gain, shift, weight, EPSILON, relu=True)
+    expected = rectified(batch_norm)(X, gain, shift, weight, EPSILON)
+    for our, their in zip(found, expected, strict=True):
+        assert_array_equal(our, their)
 
 
 def test_a_large_mean_does_not_cancel():
