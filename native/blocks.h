@@ -52,20 +52,19 @@ static void multiply_panel(const Blocks& layout, const float* A, int64_t rows, c
   });
 }
 
-// C += Aᵀ B, where A and B are in blocks of the same rows, and C in panels (A.columns, width).
-static inline void add_product(const Blocks& of_A, const float* A, const Blocks& of_B, const float* B,
-                               int64_t rows, float* C) {
-  for_panels(of_B.columns, [&](auto V, int64_t first) {
-    constexpr int N = V, WIDTH = N * LANES;
-    for_panels(of_A.columns, [&](auto U, int64_t column) {
-      const int64_t step = U * LANES;
-      float* sums = C + first * of_A.columns + column * WIDTH;
-      for_tiles<TILE_CELLS<N>>(std::min(step, of_A.columns - column), [&](auto R, int64_t r) {
-        Vector tile[R][N];
-        load_tile(tile, sums + r * WIDTH, WIDTH);
-        multiply_add<R, N>(tile, A + column * of_A.rows + r, 1, step, B + first * of_B.rows, WIDTH, rows);
-        store_tile(tile, sums + r * WIDTH, WIDTH);
-      });
+// C += Aᵀ B, where A is in blocks, B a panel V vectors wide of the same rows, and C a panel (A.columns,
+// width).
+template <int V>
+static void add_product(const Blocks& of_A, const float* A, const float* B, int64_t rows, float* C) {
+  constexpr int64_t WIDTH = V * LANES;
+  for_panels(of_A.columns, [&](auto U, int64_t column) {
+    const int64_t step = U * LANES;
+    float* sums = C + column * WIDTH;
+    for_tiles<TILE_CELLS<V>>(std::min(step, of_A.columns - column), [&](auto R, int64_t r) {
+      Vector tile[R][V];
+      load_tile(tile, sums + r * WIDTH, WIDTH);
+      multiply_add<R, V>(tile, A + column * of_A.rows + r, 1, step, B, WIDTH, rows);
+      store_tile(tile, sums + r * WIDTH, WIDTH);
     });
   });
 }

@@ -14,6 +14,7 @@ namespace lamina {
 
 struct Patches {
   static constexpr int POSITIONS = 1, RESULTS = 1, POOLED = 1;
+  static constexpr bool APART = false;  // columns of two taps are added up in one number of dX
   const Sizes& size;
   const float* zeros;  // as many as there are channels
 

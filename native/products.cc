@@ -6,8 +6,10 @@
 //   M = V U, of which Y is made      dU = Vᵀ Z      dV = Z Uᵀ, added up in dX
 //
 // where Z is the gradient dY in the form of M. Some dozens of tiles are in work at a time, so that what
-// lies between stays in the cache. σ is relu or linear; pooling windows of 2×2 results are made within
-// Winograd's tiles (pooling.h). Twin, with convolution.cc, of src/lamina/kernels/convolution.py.
+// lies between stays in the cache. Threads take tiles, or where weights are many, panels of the filters and
+// of the channels: then each reads its share of U once, and there is one dU. σ is relu or linear; pooling
+// windows of 2×2 results are made within Winograd's tiles (pooling.h). Twin, with convolution.cc, of
+// src/lamina/kernels/convolution.py.
 #include "patches.h"
 #include "pooling.h"
 #include "winograd.h"
@@ -19,6 +21,7 @@ constexpr int64_t BLOCK_NUMBERS = 1 << 17;  // about what V may hold: half a meg
 constexpr int64_t FEWEST_TILES = 32, MOST_TILES = 64;
 constexpr int64_t MANY_WEIGHTS = 1 << 20;  // numbers of U beyond a cache: read for more tiles at a time
 constexpr int64_t TILES_OF_MANY = 128;
+constexpr int64_t PANEL = 4 * LANES;  // columns of the widest panel
 
 // What all calls share. U is packed [position][panel][row][lane].
 template <class Form>
@@ -38,13 +41,15 @@ struct Problem {
         average(average),
         depth(form.depth()),
         filters(form.size.filters),
-        block(Form::POSITIONS * depth * filters > MANY_WEIGHTS
+        block(many_weights()
                   ? TILES_OF_MANY
                   : std::clamp(BLOCK_NUMBERS / (Form::POSITIONS * depth), FEWEST_TILES, MOST_TILES)),
         V{block, depth},
         M{block, filters},
         U{depth, filters},
         turned_U{filters, depth} {}
+
+  bool many_weights() const { return Form::POSITIONS * depth * filters > MANY_WEIGHTS; }
 
   // From one position to the next of a panel of M or dV, V vectors wide.
   ptrdiff_t panel_position(int64_t V) const { return Blocks{block, V * LANES}.numbers(); }
@@ -108,11 +113,40 @@ void finish(const Problem<Form>& p, int64_t tile, int64_t count, int64_t first, 
   }
 }
 
+// What a thread does: some tiles, and of the columns of each matrix that it makes some panels.
+struct Share {
+  Rows tiles;
+  int64_t part, parts;  // of the panels
+  bool owns(int64_t first, int64_t columns) const {
+    const Rows own((columns + PANEL - 1) / PANEL, part, parts);
+    return first >= own.begin * PANEL && first < own.end * PANEL;
+  }
+};
+
+// How the work on some images is split: by panels of so many columns at least, or else by `units`, as many as
+// there may be threads, of `tiles` each.
 template <class Form>
-void forward_block(const Problem<Form>& p, const float* U, int64_t tile, int64_t count, float* V, float* M,
-                   const Made& made) {
+std::vector<Share> shares(Pool pool, int64_t limit, const Problem<Form>& p, int64_t columns, int64_t units,
+                          int64_t tiles) {
+  const int64_t most =
+      std::clamp<int64_t>(p.form.size.products() / THREAD_PRODUCTS, 1, thread_count(pool, limit));
+  const bool by_panels = p.many_weights() && columns >= most * PANEL;
+  const int64_t count = by_panels ? most : std::clamp<int64_t>(units, 1, most);
+  std::vector<Share> all;
+  for (int64_t i = 0; i < count; i++) {
+    Rows own(units, by_panels ? 0 : i, by_panels ? 1 : count);
+    own.begin *= tiles, own.end *= tiles;
+    all.push_back(by_panels ? Share{own, i, count} : Share{own, 0, 1});
+  }
+  return all;
+}
+
+template <class Form>
+void forward_block(const Problem<Form>& p, const Share& share, const float* U, int64_t tile, int64_t count,
+                   float* V, float* M, const Made& made) {
   p.see_tiles(tile, count, V);
   for_panels(p.filters, [&](auto width, int64_t first) {
+    if (!share.owns(first, p.filters)) return;
     for (int64_t i = 0; i < Form::POSITIONS; i++)
       multiply_panel<width>(p.V, V + i * p.V.numbers(), count, U + i * p.U.numbers() + first * p.depth,
                             M + i * p.panel_position(width));
@@ -120,24 +154,18 @@ void forward_block(const Problem<Form>& p, const float* U, int64_t tile, int64_t
   });
 }
 
-int64_t threads_for(const Sizes& size, Pool pool, int64_t limit, int64_t units) {
-  return std::clamp<int64_t>(std::min(units, size.products() / THREAD_PRODUCTS), 1,
-                             thread_count(pool, limit));
-}
-
 template <class Form>
 void forward_as(Pool pool, Workspace& work, const Problem<Form>& p, int64_t limit, const Made& made) {
-  const int64_t tiles = p.form.size.images * p.form.tiles();
-  const int64_t threads = threads_for(p.form.size, pool, limit, tiles);
+  const auto all = shares(pool, limit, p, p.filters, p.form.size.images * p.form.tiles(), 1);
   const float* U = pack(pool, limit, work, p, p.U, false);
   std::vector<float*> V, M;
-  for (int64_t i = 0; i < threads; i++) {
+  for (size_t i = 0; i < all.size(); i++) {
     V.push_back(work.take(Form::POSITIONS * p.V.numbers()));
     M.push_back(work.take(Form::POSITIONS * p.panel_position(4)));
   }
-  parallel_for(pool, threads, [&](int64_t part) {
-    p.for_blocks(Rows(tiles, part, threads), [&](int64_t first, int64_t count) {
-      forward_block(p, U, first, count, V[part], M[part], made);
+  parallel_for(pool, all.size(), [&](int64_t i) {
+    p.for_blocks(all[i].tiles, [&](int64_t first, int64_t count) {
+      forward_block(p, all[i], U, first, count, V[i], M[i], made);
     });
   });
 }
@@ -149,7 +177,7 @@ struct Gradients {
   float *dX, *dW, *db;
 };
 
-// What a thread works with, and its sums.
+// What a thread works with, and its sums; those of its own panels alone in a dU that is shared.
 struct Scratch {
   float *V, *Z, *dV, *dU, *db;
 };
@@ -183,11 +211,25 @@ void see_gradient(const Problem<Form>& p, const Gradients& g, int64_t tile, int6
   });
 }
 
+// dU += Vᵀ Z over some tiles.
+template <class Form>
+void weight_gradient(const Problem<Form>& p, const Share& share, int64_t tile, int64_t count,
+                     const Scratch& s) {
+  p.see_tiles(tile, count, s.V);
+  for (int64_t i = 0; i < Form::POSITIONS; i++)
+    for_panels(p.filters, [&](auto width, int64_t first) {
+      if (!share.owns(first, p.filters)) return;
+      add_product<width>(p.V, s.V + i * p.V.numbers(), s.Z + i * p.M.numbers() + first * p.block, count,
+                         s.dU + i * p.U.numbers() + first * p.depth);
+    });
+}
+
 // dX of some tiles: dV = Z Uᵀ by panels of channels, each added to the image.
 template <class Form>
-void image_gradient(const Problem<Form>& p, const float* turned, int64_t tile, int64_t count,
-                    const Scratch& s, float* dX) {
+void image_gradient(const Problem<Form>& p, const Share& share, const float* turned, int64_t tile,
+                    int64_t count, const Scratch& s, float* dX) {
   for_panels(p.depth, [&](auto width, int64_t first) {
+    if (!share.owns(first, p.depth)) return;
     const ptrdiff_t position = p.panel_position(width);
     for (int64_t i = 0; i < Form::POSITIONS; i++)
       multiply_panel<width>(p.M, s.Z + i * p.M.numbers(), count,
@@ -201,54 +243,54 @@ void image_gradient(const Problem<Form>& p, const float* turned, int64_t tile, i
 template <class Form>
 void gather_sums(Pool pool, int64_t limit, const Problem<Form>& p, const std::vector<Scratch>& scratch,
                  const Gradients& g) {
+  const size_t sums = scratch[0].dU == scratch.back().dU ? 1 : scratch.size();
   const int64_t parts = g.dW ? std::clamp<int64_t>(p.U.numbers() >> 12, 1, thread_count(pool, limit)) : 0;
   parallel_for(pool, parts, [&](int64_t part) {
     const Rows rows(p.depth, part, parts);
     p.U.for_vectors([&](int64_t filter, int64_t at, ptrdiff_t step) {
       for (int64_t r = rows.begin; r < rows.end; r++) {
         Vector u[Form::POSITIONS] = {};
-        for (const Scratch& s : scratch)
+        for (size_t s = 0; s < sums; s++)
           UNROLL for (int i = 0; i < Form::POSITIONS; i++) u[i] +=
-              load(s.dU + i * p.U.numbers() + at + r * step);
+              load(scratch[s].dU + i * p.U.numbers() + at + r * step);
         p.form.make_filters(u, p.filters - filter, g.dW + r * p.filters + filter);
       }
     });
   });
   for (int64_t k = 0; g.db && k < p.filters; k++) {
     g.db[k] = 0;
-    for (const Scratch& s : scratch) g.db[k] += s.db[k];
+    for (size_t s = 0; s < sums; s++) g.db[k] += scratch[s].db[k];
   }
 }
 
-// A thread's images are its own, so that no two add to one cell of dX.
+// A thread's images, or its channels of all images, are its own, so that no two add to one number of dX.
 template <class Form>
 void backward_as(Pool pool, Workspace& work, const Problem<Form>& p, int64_t limit, const Gradients& g) {
   const Sizes& size = p.form.size;
-  const int64_t threads = threads_for(size, pool, limit, size.images);
+  const int64_t columns = Form::APART ? std::min(p.filters, p.depth) : 0;
+  const auto all = shares(pool, limit, p, columns, size.images, p.form.tiles());
   const float* turned = g.dX ? pack(pool, limit, work, p, p.turned_U, true) : nullptr;
   std::vector<Scratch> scratch;
-  for (int64_t i = 0; i < threads; i++)
+  for (const Share& share : all)
     scratch.push_back({work.take(g.dW ? Form::POSITIONS * p.V.numbers() : 0),
                        work.take(Form::POSITIONS * p.M.numbers()),
                        work.take(g.dX ? Form::POSITIONS * p.panel_position(4) : 0),
-                       work.take_zeros(g.dW ? Form::POSITIONS * p.U.numbers() : 0),
+                       share.part ? scratch[0].dU : work.take(g.dW ? Form::POSITIONS * p.U.numbers() : 0),
                        work.take_zeros(round_up(p.filters, LANES))});
-  parallel_for(pool, threads, [&](int64_t part) {
-    const Scratch& s = scratch[part];
-    const Rows images(size.images, part, threads);
+  parallel_for(pool, all.size(), [&](int64_t i) {
     const int64_t image = size.image.down * size.image.right * size.channels;
+    const Rows images(size.images, i, all.size());
     if (g.dX) std::fill(g.dX + images.begin * image, g.dX + images.end * image, 0.0f);
-    Rows tiles = images;
-    tiles.begin *= p.form.tiles(), tiles.end *= p.form.tiles();
-    p.for_blocks(tiles, [&](int64_t first, int64_t count) {
-      see_gradient(p, g, first, count, s);
-      if (g.dW) {
-        p.see_tiles(first, count, s.V);
-        for (int64_t i = 0; i < Form::POSITIONS; i++)
-          add_product(p.V, s.V + i * p.V.numbers(), p.M, s.Z + i * p.M.numbers(), count,
-                      s.dU + i * p.U.numbers());
-      }
-      if (g.dX) image_gradient(p, turned, first, count, s, g.dX);
+    const Rows positions(Form::POSITIONS, all[i].part, all[i].parts);
+    if (g.dW)
+      std::fill(scratch[i].dU + positions.begin * p.U.numbers(),
+                scratch[i].dU + positions.end * p.U.numbers(), 0.0f);
+  });
+  parallel_for(pool, all.size(), [&](int64_t i) {
+    p.for_blocks(all[i].tiles, [&](int64_t first, int64_t count) {
+      see_gradient(p, g, first, count, scratch[i]);
+      if (g.dW) weight_gradient(p, all[i], first, count, scratch[i]);
+      if (g.dX) image_gradient(p, all[i], turned, first, count, scratch[i], g.dX);
     });
   });
   gather_sums(pool, limit, p, scratch, g);

@@ -117,6 +117,7 @@ template <int S, int P>
 struct Winograd {
   static constexpr int SEEN = S + 2, POSITIONS = SEEN * SEEN, RESULTS = S * S, CELLS = POSITIONS, TAPS = 9;
   static constexpr int POOLED = P * P;  // results of a pooling window
+  static constexpr bool APART = true;   // a column of V is a channel of X
   static_assert(S % P == 0);
   const Sizes& size;
   const float* zeros;  // as many as there are channels
