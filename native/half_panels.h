@@ -5,6 +5,7 @@
 // of DEPTH columns, [panel][block of rows][tile of columns][pair of rows][column][which of the pair].
 #pragma once
 
+#include "lanes.h"
 #include "threads.h"
 #include "tiles.h"
 #include "workspace.h"
@@ -39,34 +40,6 @@ static inline Padded pad(Pool& pool, int64_t threads, Workspace& work, const Hal
       copy_row(to + row * padded.columns, data + row * columns, row < rows ? columns : 0, padded.columns);
   });
   return {to, padded.rows, padded.columns};
-}
-
-// The numbers of a and b in turns: those of the lower halves of both, or of the upper.
-template <class T, int... I>
-static INLINE T dealt(T a, T b, int first, std::integer_sequence<int, I...>) {
-#if defined(__clang__)
-  return first ? __builtin_shufflevector(a, b, (SIDE / 2 + I / 2 + I % 2 * SIDE)...)
-               : __builtin_shufflevector(a, b, (I / 2 + I % 2 * SIDE)...);
-#else
-  typedef std::conditional_t<sizeof(T) == 64, Integers, Halves> Places;
-  return first ? __builtin_shuffle(a, b, Places{(SIDE / 2 + I / 2 + I % 2 * SIDE)...})
-               : __builtin_shuffle(a, b, Places{(I / 2 + I % 2 * SIDE)...});
-#endif
-}
-
-// Exchange rows and columns. A number's place, row and column as one number of 8 bits, is turned left by
-// one bit where rows i and i + 8 are dealt in turns; four times, and row and column have changed places.
-template <class T>
-static INLINE void transpose(T (&rows)[SIDE]) {
-  for (int round = 0; round < 4; round++) {
-    T next[SIDE];
-    UNROLL for (int i = 0; i < SIDE / 2; i++) {
-      constexpr auto LANE = std::make_integer_sequence<int, SIDE>{};
-      next[2 * i] = dealt(rows[i], rows[i + SIDE / 2], 0, LANE);
-      next[2 * i + 1] = dealt(rows[i], rows[i + SIDE / 2], 1, LANE);
-    }
-    UNROLL for (int i = 0; i < SIDE; i++) rows[i] = next[i];
-  }
 }
 
 // to (columns, rows) = from (rows, columns) turned; both multiples of SIDE.

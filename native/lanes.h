@@ -1,4 +1,4 @@
-// What crosses the lanes of vectors: sums within them, and whether any lane is set.
+// What crosses the lanes of vectors: sums within them, rows made columns, and whether any lane is set.
 #pragma once
 
 #include <utility>
@@ -38,6 +38,35 @@ static INLINE float lane_sum(Vector x) {
   float sum = 0.0f;
   UNROLL for (int i = 0; i < LANES; i++) sum += x[i];
   return sum;
+}
+
+// The numbers of a and b in turns: those of the lower halves of both, or of the upper.
+template <class T, int... I>
+static INLINE T dealt(T a, T b, bool upper, std::integer_sequence<int, I...>) {
+  constexpr int N = sizeof...(I);
+#if defined(__clang__)
+  return upper ? __builtin_shufflevector(a, b, (N / 2 + I / 2 + I % 2 * N)...)
+               : __builtin_shufflevector(a, b, (I / 2 + I % 2 * N)...);
+#else
+  typedef std::conditional_t<sizeof(T) == sizeof(Integers), Integers, T> Places;
+  return upper ? __builtin_shuffle(a, b, Places{(N / 2 + I / 2 + I % 2 * N)...})
+               : __builtin_shuffle(a, b, Places{(I / 2 + I % 2 * N)...});
+#endif
+}
+
+// Exchange rows and columns, N of each. A number's place, row and column as one number, is turned left by one
+// bit where rows i and i + N / 2 are dealt in turns; when row's bits are where column's were, all is done.
+template <class T, int N>
+static INLINE void transpose(T (&rows)[N]) {
+  for (int width = 1; width < N; width *= 2) {
+    T next[N];
+    UNROLL for (int i = 0; i < N / 2; i++) {
+      constexpr auto LANE = std::make_integer_sequence<int, N>{};
+      next[2 * i] = dealt(rows[i], rows[i + N / 2], false, LANE);
+      next[2 * i + 1] = dealt(rows[i], rows[i + N / 2], true, LANE);
+    }
+    UNROLL for (int i = 0; i < N; i++) rows[i] = next[i];
+  }
 }
 
 // Whether x > low in any lane.
