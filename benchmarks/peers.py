@@ -8,18 +8,21 @@ and skorch also keep account of the loss, as their `fit` always does.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks.emulation import compute_in_bfloat16
 from benchmarks.perceptron import Perceptron
 from benchmarks.task import LEARNING_RATE, SEED, Network, Peer, Shape, Task, Weights, cores
 
 
-def lamina_model(task: Task) -> Any:
+def lamina_model(task: Task, precision: str = "float32") -> Any:
     """Return Lamina's estimator, not fitted."""
     return task.network.lamina(
+        precision=precision,
         optimizer="adam",
         learning_rate=LEARNING_RATE,
         schedule="constant",
@@ -33,6 +36,12 @@ def lamina_model(task: Task) -> Any:
 
 def fit_lamina(task: Task, X: np.ndarray, y: np.ndarray) -> Weights:
     return task.network.lamina_weights(lamina_model(task).fit(X, y))
+
+
+def fit_lamina_in_half(task: Task, X: np.ndarray, y: np.ndarray) -> Weights:
+    """As `fit_lamina` in bfloat16, emulated where the processor lacks it: not to be timed."""
+    compute_in_bfloat16()
+    return task.network.lamina_weights(lamina_model(task, "bfloat16").fit(X, y))
 
 
 def fit_scikit_learn(task: Task, X: np.ndarray, y: np.ndarray) -> Weights:
@@ -164,6 +173,7 @@ LAMINA = Peer(
     ("lamina.estimators.perceptron", "lamina.estimators.linear", "lamina.estimators.network"),
     fit_lamina,
 )
+LAMINA_IN_HALF = replace(LAMINA, name="Lamina, bfloat16", fit=fit_lamina_in_half)
 SCIKIT_LEARN = Peer(
     "scikit-learn MLPClassifier",
     "scikit-learn",

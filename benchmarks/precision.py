@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
+from benchmarks.emulation import compute_in_bfloat16
 from benchmarks.interleave import apart
 
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -37,8 +37,6 @@ WAYS = {
 }
 """Whose kernels, by ``LAMINA_KERNELS``, and the precision; all are compared with the first."""
 
-EMULATED = Path(__file__).parents[1] / "build" / "emulated" / "emulated.so"
-
 
 def accuracies(kind: str, way: str, folder: Path, rows: int, seeds: int) -> list[float]:
     """Return the test images, in %, that a network trained so gets right, for each seed.
@@ -48,26 +46,23 @@ def accuracies(kind: str, way: str, folder: Path, rows: int, seeds: int) -> list
     os.environ["LAMINA_KERNELS"], precision = WAYS[way]
     import lamina
     from lamina.formats.idx import read_idx
-    from lamina.kernels.native import library
 
     shape = {"dense": (784,), "conv": (28, 28, 1)}.get(kind, (28, 28))
     train, test = (read_idx(folder / "fashion-mnist", part) for part in ("train", "test"))
     X, X_test = (
         (part.X / np.float32(255)).reshape(-1, *shape).astype(np.float32) for part in (train, test)
     )
-    if precision == "bfloat16" and library.is_active() and not library.is_active_in_half():
-        emulated = library._Found(library._load(EMULATED), "emulated", "emulated")
-        library._found_half = lambda: emulated
+    if precision == "bfloat16":
+        compute_in_bfloat16()
     name, settings = SETTINGS[kind]
     settings = settings | {"precision": precision, "verbose": 0}
-    with patch("lamina.training.precision.has_bfloat16", lambda: True):
-        return [
-            100
-            * getattr(lamina, name)(**settings, random_state=seed)
-            .fit(X[:rows], train.y[:rows])
-            .score(X_test, test.y)
-            for seed in range(seeds)
-        ]
+    return [
+        100
+        * getattr(lamina, name)(**settings, random_state=seed)
+        .fit(X[:rows], train.y[:rows])
+        .score(X_test, test.y)
+        for seed in range(seeds)
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

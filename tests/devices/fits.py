@@ -43,7 +43,7 @@ class Look(Callback):
 
     def on_end(self, run):
         W = run.state.weights["dense_0"]["W"]
-        program = run._program(False)
+        program = run._program(False).__wrapped__
         TOLD[self.fit] = {
             "programs": program._cache_size(),
             "W": W.addressable_shards[0].data.shape,

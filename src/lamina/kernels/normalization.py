@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -81,8 +81,8 @@ def batch_norm(
     """
     if _is_for_native(X, gain, shift, weight):
         return native.batch_norm(X, gain, shift, weight, epsilon, relu)
-    A, mean, variance = _batch_norm(X, gain, shift, weight, epsilon)
-    return activate(A, "relu") if relu else A, mean, variance
+    found: Any = _batch_norm(X, gain, shift, weight, epsilon)
+    return (activate(found[0], "relu"), *found[1:]) if relu else found
 
 
 def _is_for_native(X, gain, shift, weight):

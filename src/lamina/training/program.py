@@ -7,9 +7,11 @@ those, a whole grid search of them, share one compilation. Programs are kept by 
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -254,7 +256,29 @@ def training_program(
             state = replace(state, finite=state.finite & _is_finite(_computed(state)))
         return state, whole(jnp.append(state.totals, state.finite))
 
-    return _compiled(run, network, donate_argnums=0 if guarded else ())
+    return _tidied(_compiled(run, network, donate_argnums=0 if guarded else ()))
+
+
+def _tidied(program: Any) -> Any:
+    """Return the program, which before its first run returns to the system what compiling freed.
+
+    The C library keeps that to itself otherwise: a hundred megabytes and more, on top of which the
+    run would take its own.
+    """
+
+    @wraps(program)
+    def tidied(*arguments):
+        nonlocal is_compiled
+        if not is_compiled:
+            program.lower(*arguments).compile()  # the call finds it
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+            if trim is not None:
+                trim(0)
+            is_compiled = True
+        return program(*arguments)
+
+    is_compiled = False
+    return tidied
 
 
 def _compiled(run: Callable[..., Any], network: Layer, **settings: Any) -> Any:

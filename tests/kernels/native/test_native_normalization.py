@@ -42,7 +42,7 @@ def values_and_gradients(normalise, inputs, dtype=np.float32):
 
 
 def rectified(normalise, above=None):
-    """Return what normalises and then does relu; given which numbers are above zero, keeps those."""
+    """Return what normalises and then does relu, or keeps those numbers that are ``above`` zero."""
 
     def both(*inputs):
         A, *moments = normalise(*inputs)
