@@ -16,6 +16,8 @@ DECLARE(dense_forward)
 DECLARE(dense_backward)
 DECLARE(convolution_forward)
 DECLARE(convolution_backward)
+extern "C" XLA_FFI_Error* products_forward(XLA_FFI_CallFrame*);
+extern "C" XLA_FFI_Error* products_backward(XLA_FFI_CallFrame*);
 DECLARE(lstm_forward)
 DECLARE(lstm_backward)
 extern "C" const char* instruction_set();
@@ -86,18 +88,24 @@ Arrays dense(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
   return {A, dX, dW, db};
 }
 
-// X ∗ W with 3 × 3 filters and its gradients.
-Arrays convolution(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
-  const int64_t n = 6, h = 18, w = 17, c = 5, k = 21, i = 3, H = h - i + 1, V = w - i + 1;
+using Kernel = XLA_FFI_Error*(XLA_FFI_CallFrame*);
+
+// X ∗ W with 3 × 3 filters and its gradients; by products of matrices with tiles of `side`, unless that is
+// null.
+Arrays convolved(Threads& threads, int64_t limit, uint32_t seed, bool compare, Kernel* forward,
+                 Kernel* backward, std::vector<int64_t> size, const int64_t* side) {
+  const int64_t n = size[0], h = size[1], w = size[2], c = size[3], k = size[4];
+  const int64_t i = 3, H = h - i + 1, V = w - i + 1;
   const Array X = random({n, h, w, c}, seed), W = random({i, i, c, k}, seed + 1);
   const Array dA = random({n, H, V, k}, seed + 2);
   Array A = room({n, H, V, k}), places = none(XLA_FFI_DataType_U8), dX = room({n, h, w, c});
   Array dW = room({i, i, c, k}), db = none(TYPE);
-  const Attributes told{{{"threads", limit}, {"groups", 1}},
-                        {{"relu", false}, {"average", false}},
-                        {{"stride", {1, 1}}, {"dilation", {1, 1}}, {"origin", {0, 0}}, {"window", {1, 1}}}};
-  call(KERNEL(convolution_forward), threads, {X, W, none(TYPE)}, {&A, &places}, told);
-  call(KERNEL(convolution_backward), threads, {X, W, none(TYPE), places, dA}, {&dX, &dW, &db}, told);
+  Attributes told{{{"threads", limit}, {"groups", 1}},
+                  {{"relu", false}, {"average", false}},
+                  {{"stride", {1, 1}}, {"dilation", {1, 1}}, {"origin", {0, 0}}, {"window", {1, 1}}}};
+  if (side) told.numbers["side"] = *side;
+  call(forward, threads, {X, W, none(TYPE)}, {&A, &places}, told);
+  call(backward, threads, {X, W, none(TYPE), places, dA}, {&dX, &dW, &db}, told);
   if (compare) {
     std::vector<double> a(A.numbers.size()), dx(X.numbers.size()), dw(W.numbers.size());
     for (int64_t image = 0; image < n; image++)
@@ -116,6 +124,24 @@ Arrays convolution(Threads& threads, int64_t limit, uint32_t seed, bool compare)
   }
   return {A, dX, dW};
 }
+
+Arrays convolution(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
+  return convolved(threads, limit, seed, compare, KERNEL(convolution_forward), KERNEL(convolution_backward),
+                   {6, 18, 17, 5, 21}, nullptr);
+}
+
+#if !defined(LAMINA_HALF)
+// Tiles of 4 × 4 results, split over threads by images; and of so many weights that panels are split instead.
+constexpr int64_t SIDE = 4;
+Arrays winograd(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
+  return convolved(threads, limit, seed, compare, products_forward, products_backward, {6, 18, 17, 5, 21},
+                   &SIDE);
+}
+Arrays winograd_by_panels(Threads& threads, int64_t limit, uint32_t seed, bool compare) {
+  return convolved(threads, limit, seed, compare, products_forward, products_backward, {1, 6, 7, 256, 256},
+                   &SIDE);
+}
+#endif
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
@@ -209,5 +235,9 @@ int main() {
               TYPE == XLA_FFI_DataType_BF16 ? " in bfloat16, its tiles emulated" : "");
   check("dense", dense);
   check("convolution", convolution);
+#if !defined(LAMINA_HALF)
+  check("convolution by tiles", winograd);
+  check("convolution by tiles and panels", winograd_by_panels);
+#endif
   check("lstm", lstm);
 }

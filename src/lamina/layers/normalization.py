@@ -84,8 +84,8 @@ class BatchNorm(Layer):
         if not context.train or self.frozen:
             scale = gain * jax.lax.rsqrt(statistics["variance"] + self.epsilon)
             mean = _over(X, statistics["mean"])
-            A = (X - mean) * _over(X, scale) + _over(X, shift)
-            return (activate(A, "relu") if relu else A).astype(X.dtype), statistics
+            A = ((X - mean) * _over(X, scale) + _over(X, shift)).astype(X.dtype)
+            return activate(A, "relu") if relu else A, statistics
         exact = map(_in_full, (X, gain, shift))
         A, mean, variance = batch_norm(*exact, context.weight, self.epsilon, relu)  # type: ignore
         N, share = cells(X, context.weight), 1 - self.momentum

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lamina.kernels import convolution, dense, native, recurrence
+from lamina.kernels import convolution, dense, native, normalization, recurrence
 from lamina.kernels.convolution import Pooling
 from lamina.kernels.patches import SAME, Geometry
 
@@ -23,6 +23,9 @@ CONVOLUTIONS = {
     "strided": ((2, 9, 8, 4), (3, 3, 4, 6), Geometry(stride=(2, 3), dilation=(2, 1)), None),
     "groups": ((2, 6, 6, 6), (3, 3, 2, 9), Geometry(padding=SAME, groups=3), None),
     "depthwise": ((2, 6, 6, 19), (3, 3, 1, 19), Geometry(padding=SAME, groups=19), TWOS),
+    "tiles of 2": ((4, 9, 9, 16), (3, 3, 16, 17), Geometry(padding=SAME), None),
+    "tiles of 4": ((4, 21, 23, 16), (3, 3, 16, 17), Geometry(padding=SAME), TWOS),
+    "patches": ((1, 4, 4, 64), (3, 3, 64, 256), Geometry(padding=SAME), None),
     "cut": ((1, 6, 6, 3), (2, 2, 3, 4), Geometry(padding=((-1, 2), (3, -1))), None),
 }
 
@@ -57,6 +60,18 @@ def test_convolution(case):
         lambda *arrays: native.convolution(*arrays, "relu", *rest),
         lambda *arrays: convolution._convolution(*arrays, "relu", *rest),
         *(normal(*image), normal(*filters), normal(filters[3])),
+    )
+
+
+@pytest.mark.parametrize("shape", [(9, 8, 8, 70), (2100, 17)])
+def test_batch_norm(shape):
+    def theirs(X, gain, shift):
+        return jax.nn.relu(normalization._batch_norm(X, gain, shift, None, 1e-3)[0])
+
+    assert_twins(
+        lambda *arrays: native.batch_norm(*arrays, None, 1e-3, True)[0],
+        theirs,
+        *(normal(*shape), normal(shape[-1]) + 1, normal(shape[-1])),
     )
 
 
