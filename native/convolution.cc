@@ -76,8 +76,6 @@ void forward_strip(const Forward& f, const Strip& strip, float* image, float* z)
   }
 }
 
-Pair size_of_images(const ffi::Span<const int64_t>& dimensions) { return {dimensions[1], dimensions[2]}; }
-
 // Write A, and the winners' places or givers' bits unless `places` is empty.
 Status forward(Pool pool, Array X, Array W, Array b, Result A, PlacesResult places, Numbers stride,
                Numbers dilation, Numbers origin, Numbers window, int64_t groups, bool relu, bool average,

@@ -138,10 +138,11 @@ const float* gradient(Pool& pool, int64_t threads, Workspace& work, const float*
                       float* db, int64_t n, int64_t k) {
   constexpr int64_t LEAST_NUMBERS = 1 << 14;
   float* dY = A ? work.take(n * k) : nullptr;
-  const int64_t most = std::max<int64_t>(1, std::min(n * k / LEAST_NUMBERS, k / (4 * LANES)));
+  const int64_t parts =
+      std::clamp<int64_t>(std::min(n * k / LEAST_NUMBERS, k / (4 * LANES)), 1, thread_count(pool, threads));
   if (A || db)
-    parallel_for(pool, std::min(most, thread_count(pool, threads)), [&](int64_t part) {
-      const Rows own(round_up(k, LANES) / LANES, part, std::min(most, thread_count(pool, threads)));
+    parallel_for(pool, parts, [&](int64_t part) {
+      const Rows own(round_up(k, LANES) / LANES, part, parts);
       for (int64_t j = own.begin * LANES; j < std::min(own.end * LANES, k); j += LANES) {
         Vector sum = {};
         for (int64_t at = j; at < n * k; at += k) {

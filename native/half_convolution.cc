@@ -148,8 +148,6 @@ void finish(const Problem& p, const Forward& f, const Block& block, int64_t grou
   }
 }
 
-Pair size_of_images(const ffi::Span<const int64_t>& dimensions) { return {dimensions[1], dimensions[2]}; }
-
 // C (rows, columns), rows `stride` apart, = A B, or with `add` C += A B; B is packed.
 void multiply(const Half* A, int64_t depth, const Half* B, int64_t rows, int64_t columns, float* C,
               int64_t stride, bool add, Tiles<2, 2>& tiles) {

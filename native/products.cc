@@ -243,23 +243,22 @@ void image_gradient(const Problem<Form>& p, const Share& share, const float* tur
 template <class Form>
 void gather_sums(Pool pool, int64_t limit, const Problem<Form>& p, const std::vector<Scratch>& scratch,
                  const Gradients& g) {
-  const size_t sums = scratch[0].dU == scratch.back().dU ? 1 : scratch.size();
   const int64_t parts = g.dW ? std::clamp<int64_t>(p.U.numbers() >> 12, 1, thread_count(pool, limit)) : 0;
   parallel_for(pool, parts, [&](int64_t part) {
     const Rows rows(p.depth, part, parts);
     p.U.for_vectors([&](int64_t filter, int64_t at, ptrdiff_t step) {
       for (int64_t r = rows.begin; r < rows.end; r++) {
         Vector u[Form::POSITIONS] = {};
-        for (size_t s = 0; s < sums; s++)
+        for (const Scratch& s : scratch)
           UNROLL for (int i = 0; i < Form::POSITIONS; i++) u[i] +=
-              load(scratch[s].dU + i * p.U.numbers() + at + r * step);
+              load(s.dU + i * p.U.numbers() + at + r * step);
         p.form.make_filters(u, p.filters - filter, g.dW + r * p.filters + filter);
       }
     });
   });
   for (int64_t k = 0; g.db && k < p.filters; k++) {
     g.db[k] = 0;
-    for (size_t s = 0; s < sums; s++) g.db[k] += scratch[s].db[k];
+    for (const Scratch& s : scratch) g.db[k] += s.db[k];
   }
 }
 
@@ -293,6 +292,7 @@ void backward_as(Pool pool, Workspace& work, const Problem<Form>& p, int64_t lim
       if (g.dX) image_gradient(p, all[i], turned, first, count, scratch[i], g.dX);
     });
   });
+  if (all[0].parts > 1) scratch.resize(1);  // dU is shared, and each db is of all tiles
   gather_sums(pool, limit, p, scratch, g);
 }
 
@@ -300,7 +300,6 @@ template <class T>
 auto* data(T& array) {
   return array.element_count() ? array.typed_data() : nullptr;
 }
-Pair size_of_images(const ffi::Span<const int64_t>& dimensions) { return {dimensions[1], dimensions[2]}; }
 
 // Call f(form) for the form that is asked for: Winograd's with tiles of `side` results a side, or 0 for
 // patches.

@@ -58,6 +58,10 @@ struct Sizes {
   }
 };
 
+static inline Pair size_of_images(const ffi::Span<const int64_t>& dimensions) {
+  return {dimensions[1], dimensions[2]};
+}
+
 // Rows of A in one image.
 struct Strip {
   int64_t image, begin, end;

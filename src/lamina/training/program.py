@@ -266,6 +266,8 @@ def _tidied(program: Any) -> Any:
     run would take its own.
     """
 
+    is_compiled = False
+
     @wraps(program)
     def tidied(*arguments):
         nonlocal is_compiled
@@ -277,7 +279,6 @@ def _tidied(program: Any) -> Any:
             is_compiled = True
         return program(*arguments)
 
-    is_compiled = False
     return tidied
 
 
