@@ -265,7 +265,6 @@ def _tidied(program: Any) -> Any:
     The C library keeps that to itself otherwise: a hundred megabytes and more, on top of which the
     run would take its own.
     """
-
     is_compiled = False
 
     @wraps(program)
